@@ -1,0 +1,137 @@
+"""Every bound of the system, with its unit last in the name and its reason beside it.
+
+A bound that another one depends on is asserted at the end, so that changing one of them without
+the other can't be done by accident.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# --- Messages ---------------------------------------------------------------------------------
+
+#: One raw buffer. A 4096² tile of uint32 fits; larger images are cut into tiles.
+buffer_bytes_max: Final = 64 * MIB
+#: The msgpack part of a message: 1,000,000 items of a `map` with small parameters.
+body_bytes_max: Final = 64 * MIB
+#: Raw buffers of one message: as many as a lease has tasks, and no more.
+buffers_max: Final = 1024
+#: Names are for people; a longer one would break every table.
+name_chars_max: Final = 128
+#: An error with its traceback. Longer ones keep their end, where the cause is.
+error_chars_max: Final = 16 * KIB
+#: A short line of text: a reason, a version, an address.
+text_chars_max: Final = 1024
+#: One packed value: a parameter set, a task, an inline result.
+value_bytes_max: Final = 16 * MIB
+#: Capabilities that one slave may offer (a kernel with three algorithms offers three).
+capabilities_max: Final = 1024
+#: Rows of one answer (jobs, slaves, alerts).
+rows_max: Final = 100_000
+
+# --- Jobs -------------------------------------------------------------------------------------
+
+#: Tasks of one job. The master keeps a byte for each, and nothing else until it is placed.
+tasks_per_job_max: Final = 10_000_000
+#: Items of one `map`; each carries its own parameters.
+items_per_job_max: Final = 1_000_000
+#: Jobs that are not ended yet; a submit past it is refused.
+jobs_open_max: Final = 100_000
+#: Ended jobs whose results the master keeps; the oldest are forgotten.
+jobs_ended_max: Final = 1_000
+#: Priorities, 1 high, 2 medium, 3 low.
+priority_min: Final = 1
+priority_max: Final = 3
+priority_default: Final = 2
+#: A side of an image. 2**20 is more than any viewer opens; it keeps areas inside 2**53.
+side_pixels_max: Final = 1 << 20
+#: Iterations of a pixel: the counts are uint32 at most.
+iterations_max: Final = (1 << 32) - 1
+#: A tile's side. Below 64 the overhead shows, above 256 the last tiles make workers wait
+#: (measured: within 3 % of the whole image from 128 on).
+tile_pixels_default: Final = 128
+tile_pixels_max: Final = 4096
+#: Seconds that a user may give a task or a job; a month.
+timeout_s_max: Final = 31 * 24 * 3600.0
+#: A job file. `jobs_open_max` lines of 160 characters fit; what is larger is another file.
+jobfile_bytes_max: Final = 16 * MIB
+#: Lines of a job file: each may cost a fault, and a `[[job]]` table takes ten.
+jobfile_lines_max: Final = 1_000_000
+
+# --- Liveness ---------------------------------------------------------------------------------
+
+#: A slave says so often that it lives (2,000 of them cost the master 5 % of a core).
+heartbeat_s_default: Final = 1.0
+heartbeat_s_min: Final = 0.05
+heartbeat_s_max: Final = 60.0
+#: Heartbeats of silence after which a slave gets nothing new, and after which it is lost.
+silent_heartbeats: Final = 2
+lost_heartbeats: Final = 4
+#: A lost slave is shown for so long before it is forgotten.
+lost_shown_s: Final = 300.0
+#: A client that was not heard for so long loses its subscriptions; it can come back.
+client_silent_s: Final = 60.0
+#: A report without an acknowledgement, a request without an answer: say it again.
+resend_heartbeats: Final = 3
+#: How often a node without a master says hello.
+hello_s: Final = 0.5
+#: A shell wakes up at least so often to look at its clock.
+tick_s: Final = 0.1
+
+# --- Placement --------------------------------------------------------------------------------
+
+#: A lease carries so much work when its tasks are short (DESIGN 5: 10–50 ms).
+lease_work_s: Final = 0.03
+#: Tasks of one lease; at 1 µs a task the message is what costs, and 512 hide it.
+tasks_per_lease_max: Final = 512
+#: A slave may hold one more lease a slot while the running ones end this soon: the next one
+#: is then there in time. Longer ones are better kept where they can go to whoever is free first.
+prefetch_below_s: Final = 0.25
+#: Worker processes of one slave.
+slots_max: Final = 1024
+#: A task that killed its worker so often has failed.
+crash_limit: Final = 3
+#: Finished tasks are reported after so long at the latest, while the lease goes on.
+report_flush_s: Final = 0.02
+#: A new worker process may take so long to say that it is ready.
+worker_start_s: Final = 30.0
+
+# --- Delivery ---------------------------------------------------------------------------------
+
+#: Chunks of results that a client may have on their way for one job.
+chunk_credit: Final = 64
+#: Where sockets start to refuse (ZMQ_SNDHWM, ZMQ_RCVHWM). Credit keeps every peer below it.
+socket_messages_max: Final = 10_000
+#: Connections that wait to be accepted (at 100, 2,000 of them take 2.0 s instead of 0.3 s).
+listen_backlog: Final = 4_096
+#: From this size on a buffer is handed to libzmq without a copy.
+zero_copy_bytes: Final = MIB
+#: A socket may take so long to hand over its last messages at exit (0 loses, −1 hangs).
+linger_ms: Final = 1_000
+#: Messages that a shell takes from one socket before it places and looks at the clock again.
+messages_per_turn_max: Final = 1_000
+
+# --- Metrics and alerts -----------------------------------------------------------------------
+
+#: Samples that a memoria keeps of one node: an hour at a heartbeat a second.
+samples_per_node_max: Final = 3_600
+#: Nodes that a memoria remembers.
+nodes_max: Final = 20_000
+#: CPU saturation: raised at or above this load for so long, cleared below the lower one.
+cpu_saturated_percent: Final = 95.0
+cpu_clear_percent: Final = 80.0
+cpu_saturated_s: Final = 10.0
+
+assert lost_heartbeats > silent_heartbeats >= 1, "a slave must be silent before it is lost"
+assert resend_heartbeats < lost_heartbeats, "a lost report is said again before its slave is lost"
+assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with a buffer"
+assert items_per_job_max <= tasks_per_job_max
+assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"
+assert priority_min <= priority_default <= priority_max
+assert tile_pixels_max**2 * 4 <= buffer_bytes_max, "the largest tile fits a buffer"
+assert chunk_credit < socket_messages_max, "credit ends before the socket's own mark"
+assert report_flush_s <= lease_work_s, "a full lease is reported as one message"
+assert cpu_clear_percent < cpu_saturated_percent, "hysteresis"

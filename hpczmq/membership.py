@@ -1,0 +1,93 @@
+"""How a node stays with its master: say hello until welcomed, beat, notice the silence.
+
+The part that slaves, memorias and clients have in common; pure, and owned by their machines.
+A node that hears nothing for `lost_heartbeats` says hello again: on a new connection the master
+knows it by its instance, on a new master it simply joins.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from math import inf
+
+from hpczmq import limits
+from hpczmq.messages import Beat, Control, Introduce, Message, Reject, Welcome
+
+
+class Due(Enum):
+    """What a node has to say now."""
+
+    NOTHING = "nothing"
+    HELLO = "hello"  # it is not a member (any more)
+    BEAT = "beat"  # a heartbeat is due
+
+
+class Membership:
+    """Where a node stands with its master. Times are seconds on the owner's clock."""
+
+    def __init__(self) -> None:
+        #: Whether the master has welcomed this process and was heard lately.
+        self.joined = False
+        #: The last welcome; None before the first.
+        self.welcome: Welcome | None = None
+        self.heartbeat_s = limits.heartbeat_s_default
+        #: Newest control state, and 0 before the first.
+        self.control: Control | None = None
+        self.generation = 0
+        #: Number of the last heartbeat, when it was sent, and the round trip of the last echo.
+        self.sequence = 0
+        self.beat_s = -inf
+        self.latency_s = 0.0
+        #: When the master was last heard, and when hello was last said.
+        self.heard_s = -inf
+        self.hello_s = -inf
+        #: Why the master does not take this node; empty while it does.
+        self.refused = ""
+
+    def heard(self, message: Message, now: float) -> bool:
+        """Take note of a message from the master. True: the node has just become a member."""
+        if not isinstance(message, Control):  # that may come by PUB, and shows only that PUB is up
+            self.heard_s = now
+        match message:
+            case Welcome():
+                self.welcome, self.heartbeat_s = message, message.heartbeat_s
+                self.refused = ""
+                self._control(message.control)
+                was, self.joined = self.joined, True
+                return not was
+            case Introduce():
+                self.joined = False
+                self.hello_s = -inf
+            case Beat(sequence=sequence) if sequence == self.sequence:
+                self.latency_s = now - self.beat_s
+            case Control():
+                self._control(message)
+            case Reject(request=0, code="protocol" | "role" as code, reason=reason):
+                self.refused = f"{code}: {reason}"
+                self.joined = False
+            case _:
+                pass
+        return False
+
+    def _control(self, control: Control) -> None:
+        newest = self.control
+        if newest is None or (control.epoch, control.generation) > (
+            newest.epoch,
+            newest.generation,
+        ):
+            self.control, self.generation = control, control.generation
+
+    def due(self, now: float) -> Due:
+        """What to say now; to be said at once, since it counts as said."""
+        if self.joined and now - self.heard_s > limits.lost_heartbeats * self.heartbeat_s:
+            self.joined = False
+        if not self.joined:
+            if now - self.hello_s < limits.hello_s:
+                return Due.NOTHING
+            self.hello_s = now
+            return Due.HELLO
+        if now - self.beat_s < self.heartbeat_s:
+            return Due.NOTHING
+        self.beat_s = now
+        self.sequence += 1
+        return Due.BEAT

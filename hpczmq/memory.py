@@ -1,0 +1,190 @@
+"""The memoria as a pure state machine: it hears metrics, remembers them, and raises alerts.
+
+Rules:
+
+1. It has no clock, no socket and no disk. `now` is seconds on any clock that only grows.
+2. It learns from what the master publishes and needs nothing from anybody to answer questions.
+3. An alert is published when it is raised and when it clears, and the whole list of active ones
+   each heartbeat, so that a listener that missed one message is right again after a second.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from hpczmq import limits
+from hpczmq.alerts import RULES, Watcher
+from hpczmq.membership import Due, Membership
+from hpczmq.messages import (
+    About,
+    AlertsAnswer,
+    Ask,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Message,
+    MetricsAnswer,
+    Ping,
+    Pong,
+    Reject,
+    Sample,
+    Welcome,
+)
+from hpczmq.model import Alert, Metrics, NodeMetrics, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message arrived. `peer` is None for the master, else who asked on the own ROUTER."""
+
+    message: Message
+    peer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Carries the newest measurements of this machine, if there are new ones."""
+
+    metrics: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The memoria is to end now."""
+
+
+Event = Received | Tick | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send to the master, or answer `peer` on the own ROUTER; without waiting."""
+
+    message: Message
+    peer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Listen to the master's PUB, at this port of its host."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send to whoever listens to the alerts."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """All is said; the process may end."""
+
+
+Action = Send | Subscribe | Publish | Exit
+
+
+@dataclass(slots=True)
+class Node:
+    """What is remembered of one node."""
+
+    name: str
+    #: (when, metrics), oldest first.
+    samples: deque[tuple[float, Metrics]] = field(
+        default_factory=lambda: deque(maxlen=limits.samples_per_node_max)
+    )
+    watchers: list[Watcher] = field(default_factory=list)
+
+
+class Memory:
+    """The memoria's core."""
+
+    def __init__(
+        self, name: str, instance: bytes, *, protocol: int, software: str = "", address: str = ""
+    ) -> None:
+        self._hello = Hello(Role.MEMORIA, name, instance, protocol, software, address=address)
+        self.membership = Membership()
+        #: By instance; the one heard least lately goes first when there are too many.
+        self.nodes: dict[bytes, Node] = {}
+        self.metrics = Metrics()
+        self._actions: list[Action] = []
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event in; give back what is to be done, in order."""
+        self._actions = []
+        match event:
+            case Received(Sample() as sample, None):
+                self._sample(sample, now)
+            case Received(message, None):
+                self.membership.heard(message, now)
+                if isinstance(message, Welcome):
+                    self._actions.append(Subscribe(message.control_port))
+            case Received(message, peer):
+                self._actions.append(Send(self._answer(message, now), peer))
+            case Tick(metrics):
+                self.metrics = metrics or self.metrics
+                self._tick(now)
+            case Stop():
+                self._actions += [Send(Goodbye("told to stop")), Exit()]
+            case _:
+                assert_never(event)
+        return self._actions
+
+    def alerts(self, now: float) -> tuple[Alert, ...]:
+        """What is active now."""
+        watchers = [watcher for node in self.nodes.values() for watcher in node.watchers]
+        found = [watcher.alert(now) for watcher in watchers]
+        return tuple(alert for alert in found if alert is not None)
+
+    def _sample(self, sample: Sample, now: float) -> None:
+        node = self.nodes.pop(sample.instance, None)
+        if node is None:
+            node = Node(sample.node)
+            node.watchers = [Watcher(rule, sample.node) for rule in RULES]
+            if len(self.nodes) >= limits.nodes_max:
+                del self.nodes[next(iter(self.nodes))]
+        self.nodes[sample.instance] = node
+        node.samples.append((now, sample.metrics))
+        changed = [watcher.sample(sample.metrics, now) for watcher in node.watchers]
+        if any(changed):
+            self._tell(now)
+
+    def _tell(self, now: float) -> None:
+        report = AlertsAnswer(0, self.alerts(now))
+        self._actions.append(Publish(report))
+        if self.membership.joined:
+            self._actions.append(Send(report))
+
+    def _answer(self, message: Message, now: float) -> Message:
+        match message:
+            case Ping(request):
+                hello = self._hello
+                return Pong(request, Role.MEMORIA, hello.name, hello.software, self.metrics)
+            case Ask(request, About.METRICS, names):
+                wanted = [n for n in self.nodes.values() if not names or n.name in names]
+                rows = [NodeMetrics(n.name, now - n.samples[-1][0], n.samples[-1][1]) for n in wanted]
+                return MetricsAnswer(request, tuple(sorted(rows, key=lambda row: row.node)))
+            case Ask(request, About.ALERTS, names):
+                active = [a for a in self.alerts(now) if not names or a.node in names]
+                return AlertsAnswer(request, tuple(active))
+            case Ask(request):
+                return Reject(request, "not here", "a memoria knows metrics and alerts only")
+            case _:
+                return Reject(0, "kind", f"a memoria takes no {type(message).__name__}")
+
+    def _tick(self, now: float) -> None:
+        match self.membership.due(now):
+            case Due.HELLO:
+                self._actions.append(Send(self._hello))
+            case Due.BEAT:
+                beat = self.membership
+                metrics = replace(self.metrics, latency_s=beat.latency_s)
+                heartbeat = Heartbeat(beat.sequence, metrics, (), beat.generation)
+                self._actions.append(Send(heartbeat))
+                self._tell(now)
+            case Due.NOTHING:
+                pass

@@ -1,0 +1,264 @@
+"""The nouns of the system that more than one module speaks of.
+
+Plain frozen values, without behaviour beyond checking themselves. What travels between nodes is
+in `messages`; what a user hands in and gets back is here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from typing import Annotated, Any, NamedTuple
+
+from hpczmq import limits
+from hpczmq.errors import ParameterError
+
+
+class Bounds(NamedTuple):
+    """The closed range of a number, or of a length; both ends may occur."""
+
+    low: float
+    high: float
+
+
+Count = Annotated[int, Bounds(0, 2**63 - 1)]
+Seconds = Annotated[float, Bounds(0.0, 1e12)]
+Number = Annotated[float, Bounds(-1e300, 1e300)]
+Name = Annotated[str, Bounds(0, limits.name_chars_max)]
+Text = Annotated[str, Bounds(0, limits.text_chars_max)]
+Trace = Annotated[str, Bounds(0, limits.error_chars_max)]
+Packed = Annotated[bytes, Bounds(0, limits.value_bytes_max)]
+Uid = Annotated[bytes, Bounds(16, 16)]
+
+
+class Role(IntEnum):
+    """What a node is; said in its hello."""
+
+    CLIENT = 1
+    SLAVE = 2
+    MEMORIA = 3
+    MASTER = 4
+
+
+class JobState(IntEnum):
+    """Where a job is between its submit and its end."""
+
+    QUEUED = 1  # accepted, no task placed yet
+    RUNNING = 2  # at least one task was placed
+    DONE = 3  # every task has its result
+    FAILED = 4  # a task failed for good
+    CANCELLED = 5  # somebody asked for its end
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will happen to this job any more."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+class SlaveState(IntEnum):
+    """Whether a slave gets work."""
+
+    READY = 1  # heard of lately
+    SILENT = 2  # not heard for `silent_heartbeats`: nothing new goes there
+    LOST = 3  # not heard for `lost_heartbeats`, or said goodbye: its tasks went elsewhere
+
+
+class Policy(Enum):
+    """How the slave for a lease is chosen among those with credit."""
+
+    ROUND_ROBIN = "round-robin"
+    LEAST_LOADED = "least-loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a user submits: a kernel, its parameters, and how to treat them.
+
+    Raises `ParameterError` for a value out of range. The kernel checks its own parameters when
+    the job is submitted.
+    """
+
+    #: Name of an installed kernel: "julia", "echo", …
+    kernel: str
+    #: The kernel's parameters by name; plain values (numbers, text, lists).
+    params: Mapping[str, Any] = field(default_factory=dict)
+    #: For people, and for the folder of the results; the job's id when empty.
+    name: str = ""
+    #: 1 high, 2 medium, 3 low.
+    priority: int = limits.priority_default
+    #: Seconds that one attempt of one task may run before its worker is killed; None: no bound.
+    timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = limits.priority_min, limits.priority_max
+        if type(self.priority) is not int or not low <= self.priority <= high:
+            raise ParameterError("priority", self.priority, "must be 1 (high), 2 or 3 (low)")
+        check_name(self.name)
+        if self.timeout_s is not None:
+            seconds = self.timeout_s
+            fits = isinstance(seconds, int | float) and math.isfinite(seconds)
+            if not fits or not 0 < seconds <= limits.timeout_s_max:
+                raise ParameterError(
+                    "timeout_s", seconds, f"must be above 0 and at most {limits.timeout_s_max:.0f}"
+                )
+
+
+def check_name(name: str) -> None:
+    """Refuse a job name that can't be the name of a folder, anywhere.
+
+    Raises:
+        ParameterError: it is too long, starts with a dot, or has other characters than letters,
+            digits, space and ``-_.,+=@``.
+    """
+    if not isinstance(name, str) or len(name) > limits.name_chars_max:
+        raise ParameterError("name", name, f"must have at most {limits.name_chars_max} characters")
+    wrong = sorted({c for c in name if not (c.isalnum() or c in " -_.,+=@")})
+    if wrong or name.startswith((".", " ")) or name.endswith((".", " ")):
+        raise ParameterError(
+            "name", name, "must be letters, digits and -_.,+=@ only, with no dot or space at its ends"
+        )
+
+
+class TaskKey(NamedTuple):
+    """One task of the cluster: the job's id and the task's index in that job."""
+
+    job: str
+    index: int  # type: ignore[assignment]  # as in Task
+
+
+class Status(IntEnum):
+    """How one attempt of one task came out."""
+
+    VALUE = 1  # the outcome's value is the packed result
+    ARRAY = 2  # the value is the packed `ArrayHead`, the pixels are the message's next buffer
+    ERROR = 3  # the kernel raised; the value is the traceback, UTF-8
+    CRASH = 4  # the worker process died; the value says how, UTF-8
+    TIMEOUT = 5  # the worker was killed after `timeout_s`; the value says so, UTF-8
+
+    @property
+    def good(self) -> bool:
+        """Whether there is a result."""
+        return self in (Status.VALUE, Status.ARRAY)
+
+
+class Task(NamedTuple):
+    """One task as it is handed out: `spec` is the packed task, or the packed item of a `map`."""
+
+    index: Count  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    spec: Packed
+
+
+class Outcome(NamedTuple):
+    """What became of one task. A tuple, because thousands of them pass each second."""
+
+    index: Count  # type: ignore[assignment]  # as in Task
+    status: Status
+    #: Run time of the kernel, wall clock.
+    seconds: Seconds
+    value: Packed
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What a node measures of itself; it rides on every heartbeat."""
+
+    #: Load of all cores together over the last heartbeat, 0..100.
+    cpu_percent: Number = 0.0
+    #: Physical memory in use, 0..100, and how much is free for new work.
+    memory_percent: Number = 0.0
+    memory_free_bytes: Count = 0
+    #: Load average of the last minute.
+    load: Number = 0.0
+    #: Round trip of the last heartbeat to the master; 0 before the first.
+    latency_s: Seconds = 0.0
+    #: Worker processes that run a task, and tasks that wait on this node.
+    slots_busy: Count = 0
+    tasks_held: Count = 0
+    #: Tasks answered since the start of the process, and how many of them without a result.
+    tasks_done: Count = 0
+    tasks_failed: Count = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobInfo:
+    """A job as `jobs` and `job` show it. Times are ages on the master's clock, in seconds."""
+
+    id: Name
+    name: Name
+    kernel: Name
+    params: Packed
+    priority: Count
+    state: JobState
+    tasks: Count
+    done: Count
+    failed: Count
+    running: Count
+    waited_s: Seconds
+    ran_s: Seconds
+    #: What went wrong, or why nothing happens; empty while all is well.
+    cause: Trace
+
+
+@dataclass(frozen=True, slots=True)
+class SlaveInfo:
+    """A slave as `slaves` shows it."""
+
+    name: Name
+    instance: Uid
+    address: Text
+    state: SlaveState
+    slots: Count
+    leases: Count
+    tasks: Count
+    silent_s: Seconds
+    generation: Count
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterInfo:
+    """The cluster in one line, as `status` shows it."""
+
+    cluster: Name
+    epoch: Count
+    software: Text
+    up_s: Seconds
+    policy: Name
+    generation: Count
+    slaves: Count
+    slots: Count
+    jobs_queued: Count
+    jobs_running: Count
+    jobs_ended: Count
+    tasks_waiting: Count
+    tasks_running: Count
+    tasks_done: Count
+    clients: Count
+    #: Frames that were dropped because they broke the protocol.
+    frames_dropped: Count
+    #: Where the memorias answer (their ROUTER).
+    memorias: Annotated[tuple[Text, ...], Bounds(0, limits.rows_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One alert of a memoria, active now."""
+
+    rule: Name
+    node: Name
+    severity: Name
+    text: Text
+    value: Number
+    #: How long it has been active.
+    age_s: Seconds
+
+
+@dataclass(frozen=True, slots=True)
+class NodeMetrics:
+    """The newest metrics of a node, and how old they are."""
+
+    node: Name
+    age_s: Seconds
+    metrics: Metrics

@@ -1,0 +1,106 @@
+"""What the scheduler tells about itself: rows for `status`, `jobs` and `slaves`."""
+
+from __future__ import annotations
+
+from hpczmq import limits
+from hpczmq.messages import About, Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
+from hpczmq.model import ClusterInfo, JobInfo, JobState, SlaveInfo, SlaveState
+from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
+from hpczmq.scheduler.states import TaskState
+
+
+def answer(state: ClusterState, ask: Ask, now: float) -> Message:
+    """The answer to a question, or the reason why there is none."""
+    if ask.about is About.STATUS:
+        return ClusterAnswer(ask.request, cluster_info(state, now))
+    if ask.about is About.JOBS:
+        unknown = [name for name in ask.names if name not in state.jobs]
+        if unknown:
+            return unknown_job(ask.request, unknown[0])
+        wanted = ask.names or tuple(state.jobs)[-limits.rows_max :]
+        rows = tuple(job_info(state, state.jobs[name], now) for name in wanted)
+        return JobsAnswer(ask.request, rows)
+    if ask.about is About.SLAVES:
+        slaves = [s for s in state.slaves.values() if not ask.names or s.name in ask.names]
+        return SlavesAnswer(ask.request, tuple(slave_info(s, now) for s in slaves))
+    return Reject(ask.request, "not here", "ask a memoria; `status` says where they are")
+
+
+def unknown_job(request: int, name: str) -> Reject:
+    """The refusal of a job id that nobody knows."""
+    reason = f"job {name} is not known here: `hpczmq jobs` lists those that are"
+    return Reject(request, "unknown job", reason[: limits.text_chars_max])
+
+
+def job_info(state: ClusterState, job: JobRecord, now: float) -> JobInfo:
+    """One job as a row."""
+    started = job.started_s
+    ended = now if job.ended_s is None else job.ended_s
+    return JobInfo(
+        id=job.id,
+        name=job.submit.name,
+        kernel=job.submit.kernel,
+        params=job.submit.params,
+        priority=job.submit.priority,
+        state=job.state,
+        tasks=len(job.states),
+        done=job.counts[TaskState.DONE],
+        failed=job.counts[TaskState.FAILED],
+        running=job.counts[TaskState.LEASED],
+        waited_s=(ended if started is None else started) - job.submitted_s,
+        ran_s=0.0 if started is None else ended - started,
+        cause=job.cause or _why_waiting(state, job),
+    )
+
+
+def _why_waiting(state: ClusterState, job: JobRecord) -> str:
+    if job.state is not JobState.QUEUED:
+        return ""
+    alive = [s for s in state.slaves.values() if s.state is not SlaveState.LOST]
+    if not alive:
+        return "waits: no slave is here; start one with `hpczmq slave`"
+    if not any(job.capability in s.capabilities for s in alive):
+        return f"waits: no slave offers {job.capability}"
+    return "waits: every slot is taken"
+
+
+def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
+    """One slave as a row."""
+    return SlaveInfo(
+        name=slave.name,
+        instance=slave.instance,
+        address=slave.address,
+        state=slave.state,
+        slots=slave.slots,
+        leases=len(slave.leases),
+        tasks=sum(len(lease.open) for lease in slave.leases.values()),
+        silent_s=now - slave.heard_s,
+        generation=slave.generation,
+        metrics=slave.metrics,
+    )
+
+
+def cluster_info(state: ClusterState, now: float) -> ClusterInfo:
+    """The cluster in one row."""
+    alive = [s for s in state.slaves.values() if s.state is not SlaveState.LOST]
+    jobs = [job.state for job in state.jobs.values()]
+    running = sum(len(lease.open) for lease in state.leases.values())
+    return ClusterInfo(
+        cluster=state.cluster,
+        epoch=state.epoch,
+        software=state.software,
+        up_s=now - state.started_s,
+        policy=state.control.policy,
+        generation=state.control.generation,
+        slaves=len(alive),
+        slots=sum(slave.slots for slave in alive),
+        jobs_queued=jobs.count(JobState.QUEUED),
+        jobs_running=jobs.count(JobState.RUNNING),
+        jobs_ended=sum(job.ended for job in jobs),
+        tasks_waiting=sum(state.jobs[id].waiting for queue in state.queues.values() for id in queue),
+        tasks_running=running,
+        tasks_done=state.tasks_done,
+        clients=sum(not client.address for client in state.clients.values()),
+        frames_dropped=state.frames_dropped,
+        memorias=tuple(c.address for c in state.clients.values() if c.address),
+    )

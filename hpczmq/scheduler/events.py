@@ -1,0 +1,66 @@
+"""What can happen to the scheduler. Frozen; each is handled whole before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpczmq.messages import Message, Submit
+
+#: A raw buffer (pixels) that passes through unread.
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message arrived. `peer` is the connection's routing id, not a name of anybody."""
+
+    peer: bytes
+    message: Message
+    buffers: Sequence[Buffer] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The kernel accepted the parameters of a submit and split them."""
+
+    peer: bytes
+    submit: Submit
+    #: Packed tasks, or the items of a `map`; may be lazy, and is only asked for what is placed.
+    tasks: Sequence[bytes]
+    #: What a slave must offer.
+    capability: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unplannable:
+    """The kernel refused the parameters of a submit, or is not installed here."""
+
+    peer: bytes
+    submit: Submit
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """A message could not be sent, because the connection is gone."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """All that had arrived has been handled: the moment to place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; comes at least every `limits.tick_s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The master is about to end."""
+
+
+Event = Received | Planned | Unplannable | Unreachable | Turn | Tick | Stop

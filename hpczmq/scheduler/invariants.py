@@ -1,0 +1,78 @@
+"""What is true of the scheduler's books between any two events.
+
+`check` runs after every step in the unit tests and in the simulation. It costs time in
+proportion to everything, so the real master does not call it.
+"""
+
+from __future__ import annotations
+
+from hpczmq.model import JobState, SlaveState
+from hpczmq.scheduler.state import ClusterState, JobRecord
+from hpczmq.scheduler.states import TaskState
+
+
+def check(state: ClusterState) -> None:
+    """Raise AssertionError if the books contradict themselves."""
+    for job in state.jobs.values():
+        _check_job(state, job)
+    _check_leases(state)
+    _check_slaves(state)
+    _check_clients(state)
+    assert set(state.uids.values()) == set(state.jobs), "each job has one uid"
+    ended = [job.id for job in state.jobs.values() if job.state.ended]
+    assert sorted(state.ended) == sorted(ended), "ended jobs are listed once"
+
+
+def _check_job(state: ClusterState, job: JobRecord) -> None:
+    counted = [job.states.count(task_state) for task_state in TaskState]
+    assert counted == job.counts, f"{job.id}: {counted} counted, {job.counts} booked"
+    assert sum(counted) == len(job.tasks), f"{job.id} lost a task"
+    leased = {i for i, s in enumerate(job.states) if s == TaskState.LEASED}
+    assert leased == set(job.leases), f"{job.id}: a leased task has one lease"
+    for index, lease in job.leases.items():
+        assert index in state.leases[lease].open, f"lease {lease} does not hold {job.id}/{index}"
+    waiting = {i for i, s in enumerate(job.states) if s == TaskState.WAITING}
+    reachable = set(job.returned) | set(range(job.next, len(job.states)))
+    assert waiting <= reachable, f"{job.id}: {sorted(waiting - reachable)} will never be placed"
+    queued = job.id in state.queues.get(job.submit.priority, {})
+    assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"
+    if job.state.ended:
+        assert not waiting and not leased, f"{job.id} has ended, and still has open tasks"
+    if job.state is JobState.DONE:
+        assert counted[TaskState.DONE] == len(job.tasks), f"{job.id} is done without its results"
+
+
+def _check_leases(state: ClusterState) -> None:
+    held = {id: lease for s in state.slaves.values() for id, lease in s.leases.items()}
+    assert held == state.leases, "each lease is held by one slave"
+    for lease in state.leases.values():
+        assert lease.open, f"lease {lease.id} holds nothing"
+        assert len(lease.open) <= lease.size
+        job = state.jobs[lease.job]
+        for index in lease.open:
+            assert job.leases[index] == lease.id, f"{job.id}/{index} is leased twice"
+
+
+def _check_slaves(state: ClusterState) -> None:
+    peers = {s.peer: s.instance for s in state.slaves.values() if s.peer is not None}
+    assert peers == state.peers, "each connection belongs to one slave"
+    for slave in state.slaves.values():
+        assert len(slave.leases) <= 2 * slave.slots, f"{slave.name} is over its credit"
+        if slave.state is SlaveState.LOST:
+            assert not slave.leases and slave.peer is None, f"{slave.name} is lost, with leases"
+        may = slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots
+        assert may == (slave.instance in state.free), f"{slave.name} is wrongly free or not"
+
+
+def _check_clients(state: ClusterState) -> None:
+    watched = {
+        (job, peer) for peer, client in state.clients.items() for job in client.watches
+    }
+    booked = {(job, peer) for job, peers in state.watchers.items() for peer in peers}
+    assert watched == booked, "a wish is booked on both sides"
+    assert not set(state.clients) & set(state.peers), "a connection has one role"
+    for peer, client in state.clients.items():
+        for id, watch in client.watches.items():
+            job = state.jobs[id]
+            stuck = watch.cursor < min(watch.limit, job.chunks)
+            assert not stuck, f"{peer!r} waits for a chunk of {id} that is there"

@@ -1,0 +1,319 @@
+"""The book-keeping of jobs, tasks and leases: every change of a task's state happens here.
+
+A task is accepted once: the first outcome that finds it WAITING or LEASED counts, whichever
+lease it comes from, and later ones find it ended and are dropped. So it does not matter how
+often a task was handed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import inf
+
+from hpczmq import limits
+from hpczmq.messages import Ended, Report, Revoke
+from hpczmq.model import JobState, Outcome, SlaveState, Status
+from hpczmq.scheduler.actions import Deliver, Forget, Note, Send, Store
+from hpczmq.scheduler.answers import job_info
+from hpczmq.scheduler.events import Buffer
+from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
+from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
+
+_OPEN = (TaskState.WAITING, TaskState.LEASED)
+#: Every state byte after the end of its job.
+_CANCEL = bytes(
+    TaskState.CANCELLED if byte in _OPEN else byte
+    for byte in range(256)
+)
+
+
+# --- Moves ------------------------------------------------------------------------------------
+
+
+def move_task(state: ClusterState, job: JobRecord, index: int, new: TaskState, now: float) -> None:
+    """Change one task's state, along a row of the table."""
+    old = job.states[index]
+    state.story.append((job.id, index, old, new, now))
+    if (old, new) not in TASK_MOVES:
+        told = [row for row in state.story if row[:2] == (job.id, index)]
+        check(TASK_MOVES, TaskState(old), new, f"task {index} of {job.id}, {told}")  # type: ignore[arg-type]  # IntEnum keys are invariant
+    job.states[index] = new
+    job.counts[old] -= 1
+    job.counts[new] += 1
+
+
+def move_job(job: JobRecord, new: JobState, now: float) -> None:
+    """Change a job's state, along a row of the table."""
+    check(JOB_MOVES, job.state, new, f"job {job.id}")  # type: ignore[arg-type]  # as above
+    job.state = new
+    if new is JobState.RUNNING:
+        job.started_s = now
+    elif new.ended:
+        job.ended_s = now
+
+
+def enqueue(state: ClusterState, job: JobRecord) -> None:
+    """Put a job in the queue of its priority, at its place by age, or take it out."""
+    queue = state.queues.setdefault(job.submit.priority, {})
+    if not job.waiting or job.state.ended:
+        queue.pop(job.id, None)
+    elif job.id not in queue:
+        queue[job.id] = None
+        later = [id for id in queue if state.jobs[id].submitted_s > job.submitted_s]
+        for id in later:  # a job that comes back stands before the younger ones again
+            queue[id] = queue.pop(id)
+
+
+# --- Leases -----------------------------------------------------------------------------------
+
+
+def take(job: JobRecord, count: int) -> list[int]:
+    """Up to `count` waiting indices, handed-back ones first; a suspect comes alone."""
+    taken: list[int] = []
+    while job.returned and len(taken) < count:
+        index = job.returned[0]
+        if job.states[index] == TaskState.WAITING:
+            if index in job.crashes and taken:
+                break
+            taken.append(index)
+        job.returned.popleft()
+        if taken and index in job.crashes:
+            return taken
+    while job.next < len(job.states) and len(taken) < count:
+        if job.states[job.next] == TaskState.WAITING:
+            taken.append(job.next)
+        job.next += 1
+    return taken
+
+
+def grant(
+    state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
+) -> Lease:
+    """Hand tasks to a slave, in the books."""
+    state.leases_made += 1
+    work_s = inf if job.mean_s is None else job.mean_s * len(indices)
+    id = state.leases_made
+    lease = Lease(id, job.id, slave.instance, set(indices), len(indices), now, work_s)
+    state.leases[id] = slave.leases[id] = lease
+    for index in indices:
+        move_task(state, job, index, TaskState.LEASED, now)
+        job.leases[index] = id
+    count_work(slave)
+    if job.state is JobState.QUEUED:
+        move_job(job, JobState.RUNNING, now)
+    enqueue(state, job)
+    return lease
+
+
+def give_back(state: ClusterState, lease: Lease, now: float) -> None:
+    """End a lease whose slave won't answer: its open tasks wait again."""
+    job = state.jobs[lease.job]
+    for index in sorted(lease.open):
+        del job.leases[index]
+        move_task(state, job, index, TaskState.WAITING, now)
+        job.returned.append(index)
+    lease.open.clear()
+    drop(state, lease)
+    enqueue(state, job)
+
+
+def drop(state: ClusterState, lease: Lease) -> None:
+    """Take a lease that has nothing open out of the books."""
+    assert not lease.open, f"lease {lease.id} still has {sorted(lease.open)[:5]}"
+    del state.leases[lease.id]
+    slave = state.slaves[lease.holder]
+    del slave.leases[lease.id]
+    count_work(slave)
+    mark_free(state, slave)
+
+
+def count_work(slave: SlaveRecord) -> None:
+    """Bring the sum of a slave's expected work up to date."""
+    slave.work_s = sum(lease.work_s for lease in slave.leases.values())
+
+
+def mark_free(state: ClusterState, slave: SlaveRecord) -> None:
+    """Note whether a slave might take one more lease; placement looks at those only."""
+    if slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots:
+        state.free.setdefault(slave.instance)
+    else:
+        state.free.pop(slave.instance, None)
+
+
+# --- Outcomes ---------------------------------------------------------------------------------
+
+
+def accept(
+    state: ClusterState,
+    slave: SlaveRecord,
+    report: Report,
+    buffers: Sequence[Buffer],
+    now: float,
+) -> None:
+    """Take a report's outcomes into the books: each task once, whatever the lease."""
+    job = state.jobs.get(report.job)
+    if job is None or job.state.ended:
+        return  # nobody waits for it; the acknowledgement lets the slave forget it
+    fresh = [o for o in report.outcomes if o.index < len(job.states) and job.states[o.index] in _OPEN]
+    if len(fresh) < len(report.outcomes):
+        kept = {o.index for o in fresh}
+        buffers = _of(kept, report.outcomes, buffers)
+    final, again = _sort(state, job, report.lease, fresh)
+    for outcome in final:
+        settle(state, job, outcome, report.lease, now)
+    for outcome in again:
+        _retry(state, job, outcome, report.lease, now)
+    if final:
+        _measure(job, final)
+        state.actions.append(Store(job.id, job.chunks, slave.name, final, buffers))
+        job.chunks += 1
+        deliver(state, job, now)
+    enqueue(state, job)
+    _maybe_end(state, job, now)
+
+
+def _sort(
+    state: ClusterState, job: JobRecord, lease: int, outcomes: Sequence[Outcome]
+) -> tuple[list[Outcome], list[Outcome]]:
+    """Which outcomes end their task, and which crashes let it run again.
+
+    A crash counts while its own lease holds the task, and only if the task ran alone: of several
+    in one worker nobody knows which one killed it, so each of them is run alone next.
+    """
+    final: list[Outcome] = []
+    again: list[Outcome] = []
+    for outcome in outcomes:
+        if outcome.status is not Status.CRASH:
+            final.append(outcome)
+        elif job.leases.get(outcome.index) == lease:
+            alone = state.leases[lease].size == 1
+            crashes = job.crashes.get(outcome.index, 0) + alone
+            job.crashes[outcome.index] = crashes
+            (final if crashes >= limits.crash_limit else again).append(outcome)
+    return final, again
+
+
+def settle(
+    state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float
+) -> None:
+    """Give a task its final state, and free it from the lease that holds it."""
+    index = outcome.index
+    move_task(state, job, index, TaskState.DONE if outcome.status.good else TaskState.FAILED, now)
+    state.tasks_done += 1
+    if not outcome.status.good and not job.cause:
+        job.cause = f"task {index}: {outcome.value.decode(errors='replace')}"
+    _release(state, job, index, lease)
+
+
+def _release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
+    """Account for a task in the lease that holds it, which need not be the reported one."""
+    id = job.leases.pop(index, None)
+    if id is None:
+        return
+    lease = state.leases[id]
+    lease.open.discard(index)
+    if not lease.open:
+        drop(state, lease)
+        if id != reported:
+            revoke(state, lease)  # nobody needs the second copy
+
+
+def _retry(
+    state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float
+) -> None:
+    """Let a task that lost its worker wait again, before the others."""
+    _release(state, job, outcome.index, lease)
+    move_task(state, job, outcome.index, TaskState.WAITING, now)
+    job.returned.append(outcome.index)
+    text = outcome.value.decode(errors="replace")
+    state.actions.append(Note(f"task {outcome.index} of {job.id} is run again: {text}"))
+
+
+def _of(
+    kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]
+) -> Sequence[Buffer]:
+    """The buffers of some of the outcomes; each ARRAY owns the next one."""
+    owners = [o.index for o in outcomes if o.status is Status.ARRAY]
+    return [buffer for index, buffer in zip(owners, buffers, strict=True) if index in kept]
+
+
+def _measure(job: JobRecord, outcomes: Sequence[Outcome]) -> None:
+    """Let the mean run time follow what was just measured; half of it is the newest report."""
+    good = [o.seconds for o in outcomes if o.status.good]
+    if good:
+        mean = sum(good) / len(good)
+        job.mean_s = mean if job.mean_s is None else (job.mean_s + mean) / 2
+
+
+# --- The end of a job -------------------------------------------------------------------------
+
+
+def _maybe_end(state: ClusterState, job: JobRecord, now: float) -> None:
+    failed, waiting = job.counts[TaskState.FAILED], job.waiting
+    open_tasks = waiting + job.counts[TaskState.LEASED]
+    if failed and not job.is_map:
+        end(state, job, JobState.FAILED, job.cause, now)  # an image with a hole is no image
+    elif not open_tasks:
+        end(state, job, JobState.FAILED if failed else JobState.DONE, job.cause, now)
+
+
+def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: float) -> None:
+    """End a job: nothing of it runs or waits any more, and who watches it is told."""
+    move_job(job, new, now)
+    job.cause = cause[-limits.error_chars_max :]
+    leases = [state.leases[id] for id in sorted(set(job.leases.values()))]
+    for lease in leases:
+        lease.open.clear()
+        drop(state, lease)
+        revoke(state, lease)
+    # All at once: a job of millions of waiting tasks must not hold the loop up.
+    job.states = job.states.translate(_CANCEL)
+    job.counts[TaskState.CANCELLED] += job.counts[TaskState.WAITING] + job.counts[TaskState.LEASED]
+    job.counts[TaskState.WAITING] = job.counts[TaskState.LEASED] = 0
+    job.leases.clear()
+    job.returned.clear()
+    enqueue(state, job)
+    state.ended.append(job.id)
+    deliver(state, job, now)
+    while len(state.ended) > limits.jobs_ended_max:
+        forget(state, state.ended.popleft())
+
+
+def revoke(state: ClusterState, lease: Lease) -> None:
+    """Tell a slave that a lease is not wanted any more."""
+    peer = state.slaves[lease.holder].peer
+    if peer is not None:
+        state.actions.append(Send(peer, Revoke((lease.id,))))
+
+
+def forget(state: ClusterState, id: str) -> None:
+    """Remove an ended job and its results."""
+    job = state.jobs.pop(id)
+    state.uids.pop(job.submit.uid, None)
+    for peer in state.watchers.pop(id, set()):
+        state.clients[peer].watches.pop(id, None)
+    state.actions.append(Forget(id))
+
+
+# --- Delivery ---------------------------------------------------------------------------------
+
+
+def deliver(state: ClusterState, job: JobRecord, now: float) -> None:
+    """Send what is new of a job to everyone who watches it and has credit."""
+    for peer in sorted(state.watchers.get(job.id, ())):
+        deliver_to(state, job, peer, now)
+
+
+def deliver_to(state: ClusterState, job: JobRecord, peer: bytes, now: float) -> None:
+    """Send what is new of a job to one client; after the last chunk, the end."""
+    watch = state.clients[peer].watches[job.id]
+    while watch.cursor < min(watch.limit, job.chunks):
+        state.actions.append(Deliver(peer, job.id, watch.cursor))
+        watch.cursor += 1
+    if job.state.ended and watch.cursor >= job.chunks:
+        info = job_info(state, job, now)
+        state.actions.append(Send(peer, Ended(watch.request, job.chunks, info)))
+        del state.clients[peer].watches[job.id]
+        state.watchers[job.id].discard(peer)
+        if not state.watchers[job.id]:
+            del state.watchers[job.id]

@@ -1,0 +1,266 @@
+"""The master as a pure state machine: `handle(event, now)` gives the actions to perform.
+
+Rules:
+
+1. It has no clock, no socket, no disk and no dice. `now` is seconds on any clock that only grows.
+2. An event is handled whole; the actions are performed in their order before the next event.
+3. Events change the books and mark what waits. Placement runs on `Turn`, once for all of them.
+4. What a peer says never raises. A peer that is not known is told to introduce itself.
+5. A lost message costs time, never work: every wish is repeated by who has it (a hello, a report,
+   a fetch, a submit), and every repetition is harmless.
+6. A slave is its `instance`, not its connection: one that comes back on a new connection keeps
+   its leases, and those that it does not hold any more wait again.
+7. Each task is accepted once, by the first outcome that arrives (see `ledger`).
+
+Theory. A job is split into tasks; tasks are handed out in leases; a lease lives until each of its
+tasks is accounted for. A slave names the leases that it holds in each heartbeat. So both sides
+agree in the end, whatever got lost: a lease that the slave does not name for `resend_heartbeats`
+after it was sent is given back, a lease that the master does not know is revoked.
+
+Results become numbered chunks. A client says which chunk it wants next and how many it can take;
+the master sends them as they come, and the end when they are out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from hpczmq import limits
+from hpczmq.messages import (
+    PROTOCOL,
+    Ack,
+    AlertsAnswer,
+    Ask,
+    Beat,
+    Cancel,
+    Control,
+    Done,
+    Fetch,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Introduce,
+    Message,
+    Ping,
+    Pong,
+    Reject,
+    Report,
+    SetPolicy,
+    Submit,
+    Submitted,
+)
+from hpczmq.model import JobState, Metrics, Policy, Role, Status
+from hpczmq.scheduler import ledger, members, placement
+from hpczmq.scheduler.actions import Action, Plan, Publish, Send
+from hpczmq.scheduler.answers import answer, unknown_job
+from hpczmq.scheduler.events import (
+    Buffer,
+    Event,
+    Planned,
+    Received,
+    Stop,
+    Tick,
+    Turn,
+    Unplannable,
+    Unreachable,
+)
+from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch
+
+
+class Scheduler:
+    """The master's core. Everything it knows is in `state`."""
+
+    def __init__(
+        self,
+        now: float,
+        *,
+        cluster: str = "hpczmq",
+        software: str = "",
+        epoch: int = 1,
+        heartbeat_s: float = limits.heartbeat_s_default,
+        control_port: int = 0,
+        policy: Policy = Policy.LEAST_LOADED,
+    ) -> None:
+        control = Control(epoch, 1, policy.value, False)
+        self.state = ClusterState(
+            cluster, software, epoch, heartbeat_s, control_port, control, now
+        )
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event in; give back what is to be done, in order."""
+        self.state.actions = []
+        match event:
+            case Received():
+                self._received(event, now)
+            case Planned():
+                self._planned(event, now)
+            case Unplannable(peer, submit, reason):
+                self._send(peer, Reject(submit.request, "parameters", _cut(reason)))
+            case Unreachable(peer):
+                members.unreachable(self.state, peer, now)
+            case Turn():
+                placement.place(self.state, now)
+            case Tick():
+                members.tick(self.state, now)
+            case Stop():
+                self._control(closing=True)
+            case _:
+                assert_never(event)
+        return self.state.actions
+
+    # --- Messages -----------------------------------------------------------------------------
+
+    def _received(self, event: Received, now: float) -> None:
+        state, peer, message = self.state, event.peer, event.message
+        if isinstance(message, Ping):
+            self._send(peer, Pong(message.request, Role.MASTER, state.cluster, state.software, Metrics()))
+        elif isinstance(message, Hello):
+            self._hello(peer, message, now)
+        elif peer in state.peers:
+            slave = state.slaves[state.peers[peer]]
+            members.heard(state, slave, now)
+            self._from_slave(slave, peer, message, event.buffers, now)
+        elif peer in state.clients:
+            state.clients[peer].heard_s = now
+            self._from_client(peer, message, now)
+        else:
+            self._send(peer, Introduce())
+
+    def _hello(self, peer: bytes, hello: Hello, now: float) -> None:
+        if hello.protocol != PROTOCOL:
+            reason = f"{hello.name} speaks protocol {hello.protocol}, this master {PROTOCOL}"
+            self._send(peer, Reject(0, "protocol", _cut(f"{reason}: install the same version")))
+        elif hello.role is Role.SLAVE:
+            members.join_slave(self.state, peer, hello, now)
+        elif hello.role is Role.MASTER:
+            self._send(peer, Reject(0, "role", "a master does not join another one"))
+        else:
+            members.join_client(self.state, peer, hello, now)
+
+    def _from_slave(
+        self,
+        slave: SlaveRecord,
+        peer: bytes,
+        message: Message,
+        buffers: Sequence[Buffer],
+        now: float,
+    ) -> None:
+        match message:
+            case Report():
+                arrays = sum(o.status is Status.ARRAY for o in message.outcomes)
+                distinct = {o.index for o in message.outcomes}
+                if arrays != len(buffers) or len(distinct) != len(message.outcomes):
+                    self._reject(peer, "report", "a report needs one buffer for each array")
+                    return
+                ledger.accept(self.state, slave, message, buffers, now)
+                self._send(peer, Ack((message.report,)))
+            case Heartbeat():
+                members.heartbeat(self.state, slave, peer, message, now)
+            case Goodbye():
+                members.lose(self.state, slave, f"said goodbye: {message.reason}", now)
+            case _:
+                self._reject(peer, "kind", f"a slave may not send {type(message).__name__}")
+
+    def _from_client(self, peer: bytes, message: Message, now: float) -> None:
+        match message:
+            case Submit():
+                self._submit(peer, message)
+            case Fetch():
+                self._fetch(peer, message, now)
+            case Cancel():
+                self._cancel(peer, message, now)
+            case Ask():
+                self._send(peer, answer(self.state, message, now))
+            case SetPolicy():
+                self._set_policy(peer, message)
+            case Heartbeat(sequence=sequence):
+                self._send(peer, Beat(sequence))
+            case AlertsAnswer():
+                pass  # a memoria's report; the alerts act on placement in a later version
+            case Goodbye():
+                members.leave(self.state, peer)
+            case _:
+                self._reject(peer, "kind", f"a client may not send {type(message).__name__}")
+
+    # --- Jobs ---------------------------------------------------------------------------------
+
+    def _submit(self, peer: bytes, submit: Submit) -> None:
+        state = self.state
+        known = state.uids.get(submit.uid)
+        if known is not None:
+            tasks = len(state.jobs[known].states)
+            self._send(peer, Submitted(submit.request, known, tasks))
+        elif len(state.jobs) - len(state.ended) >= limits.jobs_open_max:
+            reason = f"{limits.jobs_open_max} jobs are open: wait for some, or cancel them"
+            self._send(peer, Reject(submit.request, "full", reason))
+        else:
+            state.actions.append(Plan(peer, submit))
+
+    def _planned(self, event: Planned, now: float) -> None:
+        state, submit = self.state, event.submit
+        if submit.uid not in state.uids:
+            state.jobs_made += 1
+            id = f"j{state.jobs_made}"
+            job = JobRecord(id, submit, event.tasks, event.capability, now)
+            state.jobs[id] = job
+            state.uids[submit.uid] = id
+            ledger.enqueue(state, job)
+            if not job.waiting:
+                ledger.end(state, job, JobState.DONE, "", now)
+        self._submit(event.peer, submit)
+
+    def _fetch(self, peer: bytes, fetch: Fetch, now: float) -> None:
+        state = self.state
+        job = state.jobs.get(fetch.job)
+        if job is None:
+            self._send(peer, unknown_job(fetch.request, fetch.job))
+            return
+        watch = Watch(fetch.request, fetch.cursor, fetch.cursor + fetch.credit)
+        state.clients[peer].watches[job.id] = watch
+        state.watchers.setdefault(job.id, set()).add(peer)
+        ledger.deliver_to(state, job, peer, now)
+
+    def _cancel(self, peer: bytes, cancel: Cancel, now: float) -> None:
+        state = self.state
+        unknown = [id for id in cancel.jobs if id not in state.jobs]
+        if unknown:
+            self._send(peer, unknown_job(cancel.request, unknown[0]))
+            return
+        if cancel.queued:
+            chosen = [job for job in state.jobs.values() if job.state is JobState.QUEUED]
+        else:
+            chosen = [state.jobs[id] for id in dict.fromkeys(cancel.jobs)]
+        done = [job for job in chosen if not job.state.ended]
+        for job in done:
+            ledger.end(state, job, JobState.CANCELLED, "cancelled by a client", now)
+        self._send(peer, Done(cancel.request, tuple(job.id for job in done)))
+
+    # --- Control ------------------------------------------------------------------------------
+
+    def _set_policy(self, peer: bytes, wish: SetPolicy) -> None:
+        known = [policy.value for policy in Policy]
+        if wish.policy not in known:
+            reason = f"policy {wish.policy} is not known: use one of {', '.join(known)}"
+            self._send(peer, Reject(wish.request, "policy", _cut(reason)))
+            return
+        self._control(policy=wish.policy)
+        self._send(peer, Done(wish.request, (wish.policy,)))
+
+    def _control(self, policy: str | None = None, closing: bool = False) -> None:
+        old = self.state.control
+        self.state.control = Control(
+            old.epoch, old.generation + 1, policy or old.policy, closing
+        )
+        self.state.actions.append(Publish(self.state.control))
+
+    def _send(self, peer: bytes, message: Message) -> None:
+        self.state.actions.append(Send(peer, message))
+
+    def _reject(self, peer: bytes, code: str, reason: str) -> None:
+        self.state.frames_dropped += 1
+        self._send(peer, Reject(0, code, _cut(reason)))
+
+
+def _cut(text: str) -> str:
+    return text[: limits.text_chars_max]

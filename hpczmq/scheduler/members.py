@@ -1,0 +1,156 @@
+"""Who is here: slaves, clients and memorias that join, beat, fall silent, leave and come back."""
+
+from __future__ import annotations
+
+from hpczmq import limits
+from hpczmq.messages import Beat, Heartbeat, Hello, Revoke, Sample, Welcome
+from hpczmq.model import Role, SlaveState
+from hpczmq.scheduler import ledger
+from hpczmq.scheduler.actions import Note, Publish, Send
+from hpczmq.scheduler.state import ClientRecord, ClusterState, SlaveRecord
+from hpczmq.scheduler.states import SLAVE_MOVES, check
+
+#: A slave that is late by this many heartbeats is asked for a sign of life: if its connection is
+#: gone, the answer is known at once, long before the silence alone would tell.
+_PROBE_HEARTBEATS = 1.25
+
+
+def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> None:
+    """Take in a slave, or one that is known on the connection that it has now."""
+    slave = state.slaves.get(hello.instance)
+    moved = slave is None or slave.peer != peer
+    if slave is None:
+        slave = SlaveRecord(
+            hello.instance, peer, hello.name, hello.address, max(1, hello.slots), frozenset(), now
+        )
+        state.slaves[hello.instance] = slave
+        state.actions.append(Note(f"slave {hello.name} joined with {slave.slots} slots"))
+    if slave.peer is not None:
+        state.peers.pop(slave.peer, None)
+    displaced = state.peers.get(peer)
+    if displaced is not None and displaced != hello.instance:
+        lose(state, state.slaves[displaced], "its connection speaks for another process", now)
+    leave(state, peer)
+    slave.peer, slave.name, slave.address = peer, hello.name, hello.address
+    slave.slots, slave.capabilities = max(1, hello.slots), frozenset(hello.capabilities)
+    state.peers[peer] = hello.instance
+    heard(state, slave, now)
+    # What was under way on an older connection never arrived.
+    reconcile(state, slave, hello.leases, now if moved else now - _grace(state))
+    state.actions.append(Send(peer, _welcome(state)))
+
+
+def join_client(state: ClusterState, peer: bytes, hello: Hello, now: float) -> None:
+    """Take in a client or a memoria."""
+    if peer in state.peers:
+        lose(state, state.slaves[state.peers[peer]], "its connection became a client's", now)
+    known = state.clients.setdefault(peer, ClientRecord(hello.name, now))
+    known.address = hello.address if hello.role is Role.MEMORIA else ""
+    known.heard_s = now
+    state.actions.append(Send(peer, _welcome(state)))
+
+
+def _welcome(state: ClusterState) -> Welcome:
+    return Welcome(
+        state.cluster, state.epoch, state.heartbeat_s, state.control_port, state.control
+    )
+
+
+def heard(state: ClusterState, slave: SlaveRecord, now: float) -> None:
+    """A slave gave a sign of life."""
+    slave.heard_s = now
+    if slave.state is not SlaveState.READY:
+        _move(slave, SlaveState.READY)
+    ledger.mark_free(state, slave)
+
+
+def heartbeat(
+    state: ClusterState, slave: SlaveRecord, peer: bytes, beat: Heartbeat, now: float
+) -> None:
+    """A slave says how it is and what it holds."""
+    slave.metrics, slave.generation = beat.metrics, beat.generation
+    reconcile(state, slave, beat.leases, now - _grace(state))
+    state.actions.append(Send(peer, Beat(beat.sequence)))
+    if beat.generation < state.control.generation:
+        state.actions.append(Send(peer, state.control))
+    state.actions.append(Publish(Sample(slave.name, slave.instance, beat.metrics)))
+
+
+def reconcile(
+    state: ClusterState, slave: SlaveRecord, held: tuple[int, ...], before: float
+) -> None:
+    """Bring the books in line with the leases that a slave says it holds.
+
+    A lease sent after `before` may still be under way to it, and is left alone.
+    """
+    named = set(held)
+    for lease in [le for le in slave.leases.values() if le.id not in named]:
+        if lease.sent_s <= before:
+            state.actions.append(Note(f"lease {lease.id} never reached {slave.name}"))
+            ledger.give_back(state, lease, slave.heard_s)
+    unknown = tuple(id for id in held if id not in slave.leases)
+    if unknown and slave.peer is not None:
+        state.actions.append(Send(slave.peer, Revoke(unknown)))
+
+
+def _grace(state: ClusterState) -> float:
+    return limits.resend_heartbeats * state.heartbeat_s
+
+
+def lose(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
+    """Give up a slave: its tasks go elsewhere at once. What it still reports is welcome."""
+    if slave.state is not SlaveState.LOST:
+        _move(slave, SlaveState.LOST)
+        state.actions.append(Note(f"slave {slave.name} is lost ({why}), {len(slave.leases)} leases"))
+    for lease in list(slave.leases.values()):
+        ledger.give_back(state, lease, now)
+    if slave.peer is not None:
+        state.peers.pop(slave.peer, None)
+        slave.peer = None
+    ledger.mark_free(state, slave)
+
+
+def unreachable(state: ClusterState, peer: bytes, now: float) -> None:
+    """A connection is gone."""
+    instance = state.peers.get(peer)
+    if instance is not None:
+        lose(state, state.slaves[instance], "its connection is gone", now)
+    leave(state, peer)
+
+
+def leave(state: ClusterState, peer: bytes) -> None:
+    """Forget a client's connection and its wishes; its jobs go on."""
+    client = state.clients.pop(peer, None)
+    for job in client.watches if client else ():
+        state.watchers[job].discard(peer)
+        if not state.watchers[job]:
+            del state.watchers[job]
+
+
+def tick(state: ClusterState, now: float) -> None:
+    """Look at the clock: who is silent, who is lost, who can be forgotten."""
+    beat_s = state.heartbeat_s
+    for slave in list(state.slaves.values()):
+        silent_s = now - slave.heard_s
+        if slave.state is SlaveState.LOST:
+            if silent_s > limits.lost_shown_s:
+                del state.slaves[slave.instance]
+            continue
+        if silent_s > limits.lost_heartbeats * beat_s:
+            lose(state, slave, f"silent for {silent_s:.1f} s", now)
+        elif silent_s > _PROBE_HEARTBEATS * beat_s and slave.peer is not None:
+            state.actions.append(Send(slave.peer, Beat(0)))
+            if slave.state is SlaveState.READY and silent_s > limits.silent_heartbeats * beat_s:
+                _move(slave, SlaveState.SILENT)
+                ledger.mark_free(state, slave)
+    for peer, client in list(state.clients.items()):
+        if now - client.heard_s > limits.client_silent_s:
+            leave(state, peer)
+    if now - state.published_s >= beat_s:
+        state.published_s = now
+        state.actions.append(Publish(state.control))
+
+
+def _move(slave: SlaveRecord, new: SlaveState) -> None:
+    check(SLAVE_MOVES, slave.state, new, f"slave {slave.name}")  # type: ignore[arg-type]  # IntEnum keys are invariant
+    slave.state = new

@@ -1,0 +1,173 @@
+"""What the scheduler knows: records without behaviour of their own beyond counting.
+
+Nothing is kept of a task that waits but one byte, so that a million of them cost a megabyte.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from hpczmq.messages import Control, Submit
+from hpczmq.model import JobState, Metrics, SlaveState
+from hpczmq.scheduler.actions import Action
+from hpczmq.scheduler.states import TaskState
+
+
+@dataclass(slots=True)
+class Lease:
+    """Tasks of one job that one slave holds. Lives until each is accounted for."""
+
+    #: Number of the lease, never used twice in an epoch.
+    id: int
+    job: str
+    #: Instance of the slave that holds it; the lease moves with it to a new connection.
+    holder: bytes
+    #: Indices that are not accounted for yet. Never empty.
+    open: set[int]
+    #: How many there were at first. A crash is only counted against a task that ran alone.
+    size: int
+    #: When it was sent, on the scheduler's clock, in seconds.
+    sent_s: float
+    #: Expected run time of all its tasks, in seconds; infinite while nothing is measured.
+    work_s: float
+
+
+@dataclass(slots=True)
+class JobRecord:
+    """One job from its submit until it is forgotten."""
+
+    id: str
+    submit: Submit
+    #: Packed tasks by index; asked for only when a task is placed.
+    tasks: Sequence[bytes]
+    #: What a slave must offer to run it.
+    capability: str
+    submitted_s: float
+    state: JobState = JobState.QUEUED
+    #: A `TaskState` per task, one byte each.
+    states: bytearray = field(init=False)
+    #: Lowest index that was never placed; everything above it is WAITING.
+    next: int = 0
+    #: Indices below `next` to be placed again; may hold some that are not WAITING any more.
+    returned: deque[int] = field(default_factory=deque)
+    #: Lease of each LEASED index, and of no other.
+    leases: dict[int, int] = field(default_factory=dict)
+    #: Times that an index killed its worker while it ran alone; being here means: run it alone.
+    crashes: dict[int, int] = field(default_factory=dict)
+    #: How many tasks are in each state, by the state's number. Sums to the number of tasks.
+    counts: list[int] = field(init=False)
+    #: Mean run time of a task in seconds, newest first; None before the first result.
+    mean_s: float | None = None
+    #: Chunks stored so far; the next one gets this number.
+    chunks: int = 0
+    started_s: float | None = None
+    ended_s: float | None = None
+    #: Why it failed or was cancelled.
+    cause: str = ""
+
+    def __post_init__(self) -> None:
+        self.states = bytearray(len(self.tasks))
+        self.counts = [len(self.tasks), 0, 0, 0, 0]
+
+    @property
+    def waiting(self) -> int:
+        """Tasks that could be placed now."""
+        return self.counts[TaskState.WAITING]
+
+    @property
+    def is_map(self) -> bool:
+        """Whether each task is an item with parameters and an outcome of its own."""
+        return bool(self.submit.items)
+
+
+@dataclass(slots=True)
+class SlaveRecord:
+    """One slave process, known by its instance for as long as it or its memory lasts."""
+
+    instance: bytes
+    #: Its present connection; None once it is lost.
+    peer: bytes | None
+    name: str
+    address: str
+    slots: int
+    capabilities: frozenset[str]
+    heard_s: float
+    state: SlaveState = SlaveState.READY
+    #: Leases it holds, oldest first.
+    leases: dict[int, Lease] = field(default_factory=dict)
+    #: Sum of the expected run times of its leases, in seconds.
+    work_s: float = 0.0
+    metrics: Metrics = field(default_factory=Metrics)
+    #: Newest control generation that it has acknowledged.
+    generation: int = 0
+
+
+@dataclass(slots=True)
+class Watch:
+    """A client's wish for the chunks of one job."""
+
+    request: int
+    #: Next chunk to deliver.
+    cursor: int
+    #: First chunk that may not be delivered before the client asks again.
+    limit: int
+
+
+@dataclass(slots=True)
+class ClientRecord:
+    """A connection of a client or a memoria."""
+
+    name: str
+    heard_s: float
+    #: Wishes by job.
+    watches: dict[str, Watch] = field(default_factory=dict)
+    #: Of a memoria: where it answers.
+    address: str = ""
+
+
+@dataclass(slots=True)
+class ClusterState:
+    """All of it. Only the scheduler's modules touch it, one event at a time."""
+
+    cluster: str
+    software: str
+    epoch: int
+    heartbeat_s: float
+    control_port: int
+    #: The newest control state, as it is published.
+    control: Control
+    started_s: float
+    #: Jobs by id, oldest first, ended ones included until they are forgotten.
+    jobs: dict[str, JobRecord] = field(default_factory=dict)
+    #: Job of each uid, so that a submit said twice is one job.
+    uids: dict[bytes, str] = field(default_factory=dict)
+    #: Jobs with waiting tasks: for each priority, their ids in the order of their submits.
+    queues: dict[int, dict[str, None]] = field(default_factory=dict)
+    #: Ids of ended jobs, oldest end first.
+    ended: deque[str] = field(default_factory=deque)
+    #: Leases by id; exactly those in the slaves' records.
+    leases: dict[int, Lease] = field(default_factory=dict)
+    #: Slaves by instance, in the order of their arrival, lost ones included for a while.
+    slaves: dict[bytes, SlaveRecord] = field(default_factory=dict)
+    #: Instance of the slave at each connection of a slave.
+    peers: dict[bytes, bytes] = field(default_factory=dict)
+    #: Instances of READY slaves that might take one more lease, in turn.
+    free: dict[bytes, None] = field(default_factory=dict)
+    #: Clients and memorias by connection.
+    clients: dict[bytes, ClientRecord] = field(default_factory=dict)
+    #: Connections that watch a job, by job.
+    watchers: dict[str, set[bytes]] = field(default_factory=dict)
+    jobs_made: int = 0
+    leases_made: int = 0
+    tasks_done: int = 0
+    frames_dropped: int = 0
+    #: When the control state was last published.
+    published_s: float = float("-inf")
+    #: The last moves of tasks: (job, index, from, to, when). An impossible move shows its part.
+    story: deque[tuple[str, int, int, int, float]] = field(
+        default_factory=lambda: deque(maxlen=10_000)
+    )
+    #: What the event at hand has asked for so far.
+    actions: list[Action] = field(default_factory=list)

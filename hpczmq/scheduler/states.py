@@ -1,0 +1,58 @@
+"""The states of tasks, jobs and slaves, and every way from one to another.
+
+A row that is missing here can't happen: `check` raises, with the story of what moved. The
+diagrams in docs/states.md are made from these tables.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from hpczmq.model import JobState, SlaveState
+
+
+class TaskState(IntEnum):
+    """Where a task is. One byte a task is all that the master keeps of those not placed."""
+
+    WAITING = 0  # in its job's queue
+    LEASED = 1  # handed to a slave that has not answered
+    DONE = 2  # its result is stored
+    FAILED = 3  # it has ended without a result
+    CANCELLED = 4  # its job ended before it did
+
+
+#: (from, to): why.
+TASK_MOVES: Final[dict[tuple[TaskState, TaskState], str]] = {
+    (TaskState.WAITING, TaskState.LEASED): "placed on a slave with credit",
+    (TaskState.LEASED, TaskState.WAITING): "its slave was lost, or its worker died",
+    (TaskState.LEASED, TaskState.DONE): "result accepted",
+    (TaskState.LEASED, TaskState.FAILED): "raised, timed out, or killed its worker too often",
+    (TaskState.LEASED, TaskState.CANCELLED): "job cancelled or failed",
+    (TaskState.WAITING, TaskState.DONE): "result of an earlier lease arrived after all",
+    (TaskState.WAITING, TaskState.FAILED): "failure of an earlier lease arrived after all",
+    (TaskState.WAITING, TaskState.CANCELLED): "job cancelled or failed",
+}
+
+JOB_MOVES: Final[dict[tuple[JobState, JobState], str]] = {
+    (JobState.QUEUED, JobState.RUNNING): "first task placed",
+    (JobState.QUEUED, JobState.DONE): "it has no tasks",
+    (JobState.QUEUED, JobState.CANCELLED): "cancelled or cleared",
+    (JobState.RUNNING, JobState.DONE): "every task is done",
+    (JobState.RUNNING, JobState.FAILED): "a task failed for good",
+    (JobState.RUNNING, JobState.CANCELLED): "cancelled",
+}
+
+SLAVE_MOVES: Final[dict[tuple[SlaveState, SlaveState], str]] = {
+    (SlaveState.READY, SlaveState.SILENT): "no heartbeat lately",
+    (SlaveState.READY, SlaveState.LOST): "goodbye, or its connection is gone",
+    (SlaveState.SILENT, SlaveState.READY): "heard again",
+    (SlaveState.SILENT, SlaveState.LOST): "no heartbeat for too long",
+    (SlaveState.LOST, SlaveState.READY): "heard again",
+}
+
+
+def check(moves: dict[tuple[IntEnum, IntEnum], str], old: IntEnum, new: IntEnum, who: str) -> None:
+    """Raise AssertionError unless the table has this move; `who` tells the story."""
+    if (old, new) not in moves:
+        raise AssertionError(f"{old.name} → {new.name} can't happen: {who}")

@@ -1,0 +1,277 @@
+"""The client as a pure state machine: requests that are repeated until answered, results that
+are fetched chunk by chunk.
+
+Rules:
+
+1. It has no clock, no socket and no thread. `now` is seconds on any clock that only grows.
+2. Every request may be said twice: a submit by its uid, a fetch by its cursor, a question anyway.
+   So whatever is not answered in time is said again, on the connection there is.
+3. Chunks are taken in their order, each once; a gap is filled by asking again from there.
+4. `credit` bounds what is on its way: a reader that is slow is sent nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf
+from typing import assert_never
+
+from hpczmq import limits
+from hpczmq.membership import Due, Membership
+from hpczmq.messages import (
+    Ask,
+    Cancel,
+    Chunk,
+    Ended,
+    Fetch,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Introduce,
+    Message,
+    Ping,
+    Reject,
+    SetPolicy,
+    Submit,
+    Submitted,
+)
+from hpczmq.model import JobInfo, Metrics, Outcome, Role
+
+Buffer = bytes | bytearray | memoryview
+#: A message that carries a `request` and waits for its answer.
+Request = Submit | Ask | Cancel | SetPolicy | Ping
+
+
+# --- Events -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message arrived from the master."""
+
+    message: Message
+    buffers: Sequence[Buffer] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The user asks for something. The session numbers the request; `token` names the wish."""
+
+    token: int
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """The user wants the results of a job, from the first on."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfollow:
+    """The user has lost interest in the results of a job."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The user closes the client."""
+
+
+Event = Received | Wish | Follow | Unfollow | Tick | Stop
+
+
+# --- Actions ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send to the master, without waiting."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A wish has its answer; a `Reject` is one too."""
+
+    token: int
+    answer: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The next outcomes of a followed job."""
+
+    job: str
+    slave: str
+    outcomes: Sequence[Outcome]
+    buffers: Sequence[Buffer]
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """A followed job has ended, and all its outcomes have arrived."""
+
+    job: str
+    info: JobInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The master does not know a followed job (any more)."""
+
+    job: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """The master is here (joined), or does not take us (why)."""
+
+    joined: bool
+    why: str = ""
+
+
+Action = Send | Answered | Arrived | Over | Gone | Turned
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request without an answer."""
+
+    token: int
+    request: Request
+    #: When it was last sent; −inf if it never was.
+    sent_s: float = -inf
+
+
+@dataclass(slots=True)
+class Followed:
+    """A job whose chunks are wanted."""
+
+    #: The next chunk that is wanted, and the first one that was not asked for yet.
+    cursor: int = 0
+    asked: int = 0
+    #: Number of the last fetch, and when it was sent or answered last.
+    request: int = 0
+    sent_s: float = -inf
+
+
+class Session:
+    """The client's core."""
+
+    def __init__(self, name: str, instance: bytes, *, protocol: int, software: str = "") -> None:
+        self._hello = Hello(Role.CLIENT, name, instance, protocol, software)
+        self.membership = Membership()
+        self.requests = 0
+        #: By request number.
+        self.pending: dict[int, Pending] = {}
+        #: By job id.
+        self.followed: dict[str, Followed] = {}
+        self._actions: list[Action] = []
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event in; give back what is to be done, in order."""
+        self._actions = []
+        match event:
+            case Received():
+                self._received(event, now)
+            case Wish(token, request):
+                self.requests += 1
+                wish = replace(request, request=self.requests)
+                self.pending[self.requests] = Pending(token, wish)
+                self._tick(now)
+            case Follow(job):
+                self.followed.setdefault(job, Followed())
+                self._tick(now)
+            case Unfollow(job):
+                self.followed.pop(job, None)
+            case Tick():
+                self._tick(now)
+            case Stop():
+                self._actions.append(Send(Goodbye("closed")))
+            case _:
+                assert_never(event)
+        return self._actions
+
+    def _received(self, event: Received, now: float) -> None:
+        message, before = event.message, self.membership.refused
+        if self.membership.heard(message, now):
+            self._forget_sent()
+            self._actions.append(Turned(True))
+        elif self.membership.refused and self.membership.refused != before:
+            self._actions.append(Turned(False, self.membership.refused))
+        match message:
+            case Introduce():
+                self._forget_sent()
+            case Chunk():
+                self._chunk(message, event.buffers, now)
+            case Ended(info=info):
+                followed = self.followed.get(info.id)
+                if followed is not None and followed.cursor >= message.chunks:
+                    del self.followed[info.id]
+                    self._actions.append(Over(info.id, info))
+            case Reject(request=number) if number not in self.pending:
+                for job, followed in list(self.followed.items()):
+                    if number and followed.request == number:
+                        del self.followed[job]
+                        self._actions.append(Gone(job, message.reason))
+            case _:
+                pending = self.pending.pop(getattr(message, "request", 0), None)
+                if pending is not None:
+                    self._actions.append(Answered(pending.token, message))
+        self._tick(now)
+
+    def _forget_sent(self) -> None:
+        """On a new connection everything has to be said again."""
+        for pending in self.pending.values():
+            pending.sent_s = -inf
+        for followed in self.followed.values():
+            followed.sent_s = -inf
+
+    def _chunk(self, chunk: Chunk, buffers: Sequence[Buffer], now: float) -> None:
+        followed = self.followed.get(chunk.job)
+        if followed is None or chunk.cursor != followed.cursor:
+            return  # had it, or one before it was lost: the next fetch asks from there
+        followed.cursor += 1
+        followed.sent_s = now
+        self._actions.append(Arrived(chunk.job, chunk.slave, chunk.outcomes, buffers))
+        if followed.asked - followed.cursor <= limits.chunk_credit // 2:
+            self._fetch(chunk.job, followed, now)
+
+    def _fetch(self, job: str, followed: Followed, now: float) -> None:
+        self.requests += 1
+        followed.request, followed.sent_s = self.requests, now
+        followed.asked = followed.cursor + limits.chunk_credit
+        fetch = Fetch(self.requests, job, followed.cursor, limits.chunk_credit)
+        self._actions.append(Send(fetch))
+
+    def _tick(self, now: float) -> None:
+        match self.membership.due(now):
+            case Due.HELLO:
+                self._actions.append(Send(self._hello))
+            case Due.BEAT:
+                beat = self.membership
+                heartbeat = Heartbeat(beat.sequence, Metrics(), (), beat.generation)
+                self._actions.append(Send(heartbeat))
+            case Due.NOTHING:
+                pass
+        if not self.membership.joined:
+            return
+        late_s = now - limits.resend_heartbeats * self.membership.heartbeat_s
+        for pending in self.pending.values():
+            if pending.sent_s <= late_s:
+                pending.sent_s = now
+                self._actions.append(Send(pending.request))
+        for job, followed in self.followed.items():
+            if followed.sent_s <= late_s:
+                self._fetch(job, followed, now)

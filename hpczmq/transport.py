@@ -1,0 +1,227 @@
+"""The one module that speaks to zmq: sockets that never block, a poller, addresses.
+
+Every socket gets its options in `_socket`. Sends are non-blocking and say what became of them:
+a peer that is gone or can't take more is a fact for the caller, not an exception.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Final
+
+import zmq
+
+from hpczmq import limits
+from hpczmq.errors import BindError, ConfigError
+from hpczmq.wire import Buffer
+
+DISPATCH_PORT: Final = 5001
+CONTROL_PORT: Final = 5011
+
+
+class Sent(Enum):
+    """What became of a message."""
+
+    YES = "handed to zmq"
+    FULL = "no connection yet, or the peer does not take more"
+    GONE = "that peer is not connected"
+
+
+class Socket:
+    """One zmq socket; belongs to the thread that made it."""
+
+    def __init__(self, raw: zmq.Socket[bytes], routes: bool) -> None:
+        self.raw = raw
+        self._routes = routes
+
+    def receive(self, messages_max: int = limits.messages_per_turn_max) -> Iterator[list[Buffer]]:
+        """What has arrived, message by message, without waiting.
+
+        On a ROUTER the first frame is the peer's routing id. Heads are copied, which is cheaper
+        below a MiB; raw buffers are views of zmq's own memory.
+        """
+        heads = 3 if self._routes else 2
+        for _ in range(messages_max):
+            try:
+                frames: list[Buffer] = [self.raw.recv(zmq.NOBLOCK)]
+            except zmq.Again:
+                return
+            while self.raw.getsockopt(zmq.RCVMORE):
+                if len(frames) < heads:
+                    frames.append(self.raw.recv())
+                else:
+                    frames.append(self.raw.recv(copy=False).buffer)
+            yield frames
+
+    def send(self, frames: Sequence[Buffer], peer: bytes | None = None) -> Sent:
+        """Hand a message to zmq, without waiting."""
+        whole = frames if peer is None else [peer, *frames]
+        large = any(len(frame) >= limits.zero_copy_bytes for frame in frames[2:])
+        try:
+            self.raw.send_multipart(whole, zmq.NOBLOCK, copy=not large)
+        except zmq.Again:
+            return Sent.FULL
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return Sent.GONE
+            raise
+        return Sent.YES
+
+    @property
+    def port(self) -> int:
+        """The port that a bound socket got."""
+        return int(self.raw.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").rsplit(b":", 1)[1])
+
+    def connect(self, address: str) -> None:
+        """Dial an address; zmq goes on trying by itself."""
+        try:
+            self.raw.connect(address)
+        except zmq.ZMQError as error:
+            raise ConfigError(f"{address}: {error}: must be HOST or HOST:PORT") from None
+
+    def connect_only(self, address: str) -> None:
+        """Dial an address and hang up on the one before it, if that was another."""
+        old = self.raw.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        if old != address:
+            if old:
+                self.raw.disconnect(old)
+            self.connect(address)
+
+
+class Sockets:
+    """The sockets of one shell, and what else it waits for."""
+
+    def __init__(self) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._poller = zmq.Poller()
+        self._sockets: dict[zmq.Socket[bytes], Socket] = {}
+
+    def router(self, address: str, insecure: bool = False) -> Socket:
+        """A ROUTER bound to an address; its sends name the peer."""
+        made = self._socket(zmq.ROUTER)
+        made.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        _bind(made, address, insecure)
+        return made
+
+    def publisher(self, address: str, insecure: bool = False) -> Socket:
+        """A PUB bound to an address; who is not there misses what it sends."""
+        made = self._socket(zmq.PUB)
+        _bind(made, address, insecure)
+        return made
+
+    def dealer(self, address: str) -> Socket:
+        """A DEALER that dials an address, and drops what it can't send at once."""
+        made = self._socket(zmq.DEALER)
+        made.raw.setsockopt(zmq.IMMEDIATE, 1)
+        made.connect(address)
+        return made
+
+    def subscriber(self, *topics: bytes) -> Socket:
+        """A SUB of some topics, to be connected later."""
+        made = self._socket(zmq.SUB)
+        for topic in topics:
+            made.raw.setsockopt(zmq.SUBSCRIBE, topic)
+        return made
+
+    def _socket(self, kind: int) -> Socket:
+        """A socket with all its options: the one place where they are set."""
+        raw = self._context.socket(kind)
+        raw.setsockopt(zmq.LINGER, limits.linger_ms)
+        raw.setsockopt(zmq.SNDHWM, limits.socket_messages_max)
+        raw.setsockopt(zmq.RCVHWM, limits.socket_messages_max)
+        raw.setsockopt(zmq.MAXMSGSIZE, max(limits.body_bytes_max, limits.buffer_bytes_max))
+        raw.setsockopt(zmq.BACKLOG, limits.listen_backlog)
+        raw.setsockopt(zmq.RECONNECT_IVL, 50)
+        raw.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
+        raw.setsockopt(zmq.IPV6, 1)
+        # A silent cut of the network ends a connection after this long; ZMTP's own heartbeats
+        # would see it sooner, but cost a core at some thousand connections.
+        raw.setsockopt(zmq.TCP_MAXRT, 15_000)
+        made = self._sockets[raw] = Socket(raw, kind == zmq.ROUTER)
+        self._poller.register(raw, zmq.POLLIN)
+        return made
+
+    def watch(self, fd: int, write: bool = False) -> None:
+        """Wake up for a file descriptor too; with `write`, also when it can be written."""
+        self._poller.register(fd, zmq.POLLIN | (zmq.POLLOUT if write else 0))
+
+    def unwatch(self, fd: int) -> None:
+        """Don't wake up for a file descriptor any more."""
+        self._poller.unregister(fd)
+
+    def poll(self, timeout_s: float) -> set[Socket | int]:
+        """Wait; give back the sockets and descriptors with something to read (or write)."""
+        ready = self._poller.poll(max(0, int(timeout_s * 1000)))
+        return {key if isinstance(key, int) else self._sockets[key] for key, _ in ready}
+
+    def close(self) -> None:
+        """Close everything, after what was sent last had `linger_ms` to leave."""
+        for raw in self._sockets:
+            raw.close()
+        self._context.term()
+
+
+def address_of(text: str, port: int = DISPATCH_PORT) -> str:
+    """A zmq address from what a user writes: HOST, HOST:PORT, or tcp://HOST:PORT.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    bare = text.removeprefix("tcp://")
+    host, colon, tail = bare.rpartition(":")
+    if not colon or bare.endswith("]"):
+        host, tail = bare, str(port)
+    wild = tail == "*"
+    if not host or "/" in host or not (wild or (tail.isdecimal() and int(tail) <= 65_535)):
+        raise ConfigError(f"address = {text!r}: must be HOST or HOST:PORT")
+    return f"tcp://{host}:{'*' if wild or tail == '0' else tail}"
+
+
+def host_of(address: str) -> str:
+    """The host of a zmq address."""
+    return address.removeprefix("tcp://").rpartition(":")[0]
+
+
+def reachable_host(bind: str, peer: str) -> str:
+    """The host under which `peer` can reach a socket that is bound to `bind`.
+
+    Of a socket bound to every interface it is the address from which this machine would dial the
+    peer; asking for it sends nothing.
+    """
+    host = host_of(bind)
+    if host not in ("0.0.0.0", "[::]", "*"):
+        return host
+    target, port = host_of(peer).strip("[]"), int(peer.rpartition(":")[2])
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(target, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
+
+
+def is_loopback(address: str) -> bool:
+    """Whether nobody outside this machine can reach an address."""
+    host = host_of(address).strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(bound: Socket, address: str, insecure: bool) -> None:
+    if not insecure and not is_loopback(address):
+        raise BindError(
+            f"{address}: everybody who reaches it could use this node: bind 127.0.0.1,"
+            " or accept that with --insecure"
+        )
+    try:
+        bound.raw.bind(address)
+    except zmq.ZMQError as error:
+        raise BindError(f"{address}: {error}: choose another with --bind HOST:PORT") from None

@@ -1,0 +1,445 @@
+"""The slave as a pure state machine: `handle(event, now)` gives the actions to perform.
+
+Rules:
+
+1. It has no clock, no socket and no process. `now` is seconds on any clock that only grows.
+2. A lease runs in one slot, its tasks in their order. What is finished is reported as it comes.
+3. A report is kept, and said again, until the master acknowledges it.
+4. A slot is a worker process. It dies alone: by itself, for a timeout, or because its lease was
+   revoked; a new one is started, and the others notice nothing.
+5. The slave never decides that a task has failed; it tells how each attempt came out.
+
+Theory. The master and the slave agree on leases by name: each heartbeat says which ones are held
+here, until the last outcome is acknowledged. Losing the master changes nothing for what runs;
+the reports wait until one is back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from math import inf
+from typing import Final, assert_never
+
+from hpczmq import limits
+from hpczmq.membership import Due, Membership
+from hpczmq.messages import (
+    Ack,
+    Assign,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Introduce,
+    Message,
+    Ping,
+    Pong,
+    Report,
+    Revoke,
+    Welcome,
+)
+from hpczmq.model import Metrics, Outcome, Role, Status, Task
+
+Buffer = bytes | bytearray | memoryview
+
+
+class SlotState(Enum):
+    """Where a worker process is."""
+
+    STARTING = "starting"  # started, has not said that it is ready
+    IDLE = "idle"  # ready, nothing to do
+    BUSY = "busy"  # runs a lease
+    KILLED = "killed"  # told to die, not dead yet
+    DOWN = "down"  # died while starting; tried again later
+
+
+SLOT_MOVES: Final[dict[tuple[SlotState, SlotState], str]] = {
+    (SlotState.DOWN, SlotState.STARTING): "process started",
+    (SlotState.STARTING, SlotState.IDLE): "ready",
+    (SlotState.STARTING, SlotState.DOWN): "died while starting",
+    (SlotState.IDLE, SlotState.BUSY): "given a lease",
+    (SlotState.IDLE, SlotState.DOWN): "died with nothing to do",
+    (SlotState.BUSY, SlotState.IDLE): "lease finished",
+    (SlotState.BUSY, SlotState.KILLED): "timeout, or lease revoked",
+    (SlotState.BUSY, SlotState.DOWN): "died at work",
+    (SlotState.KILLED, SlotState.DOWN): "dead",
+}
+
+
+# --- Events -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message arrived. `peer` is None for the master, else who asked on the own ROUTER."""
+
+    message: Message
+    peer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReady:
+    """A worker process has loaded its kernels."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAnswered:
+    """A worker finished the next tasks of its lease, in order. Arrays own a buffer each."""
+
+    slot: int
+    outcomes: Sequence[Outcome]
+    buffers: Sequence[Buffer] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDied:
+    """A worker process is gone; `how` says by what."""
+
+    slot: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Carries the newest measurements of the machine, if there are new ones."""
+
+    metrics: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The slave is to end now."""
+
+
+Event = Received | SlotReady | SlotAnswered | SlotDied | Tick | Stop
+
+
+# --- Actions ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send to the master, or to `peer` on the own ROUTER; without waiting."""
+
+    message: Message
+    buffers: Sequence[Buffer] = ()
+    peer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Listen to the master's PUB, at this port of its host."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartSlot:
+    """Start a worker process."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunLease:
+    """Have a ready worker run these tasks, in order."""
+
+    slot: int
+    lease: Assign
+
+
+@dataclass(frozen=True, slots=True)
+class KillSlot:
+    """End a worker process and all its children, whatever they do."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """All is said; the process may end."""
+
+
+Action = Send | Subscribe | StartSlot | RunLease | KillSlot | Note | Exit
+
+
+# --- State ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worker process and what it does."""
+
+    state: SlotState = SlotState.DOWN
+    #: The lease that it runs; None unless BUSY, or KILLED with work left to account for.
+    lease: Assign | None = None
+    #: Tasks of the lease without an outcome yet, in their order.
+    left: list[Task] = field(default_factory=list)
+    #: When the first of them can have begun.
+    since_s: float = 0.0
+    #: Set when it is killed: what to say of the first task that is left; None: nothing.
+    verdict: str | None = None
+    #: When it may be started again, and how often it has died while starting.
+    start_s: float = -inf
+    stumbles: int = 0
+
+
+@dataclass(slots=True)
+class Kept:
+    """A report that is not acknowledged."""
+
+    report: Report
+    buffers: Sequence[Buffer]
+    #: When it was last sent; −inf if it never was.
+    sent_s: float
+
+
+# --- Machine ----------------------------------------------------------------------------------
+
+
+class Worker:
+    """The slave's core."""
+
+    def __init__(
+        self,
+        name: str,
+        instance: bytes,
+        slots: int,
+        capabilities: tuple[str, ...],
+        *,
+        protocol: int,
+        software: str = "",
+        address: str = "",
+    ) -> None:
+        self._hello = Hello(
+            Role.SLAVE, name, instance, protocol, software, slots, capabilities, (), address
+        )
+        self.membership = Membership()
+        self.slots = [Slot() for _ in range(slots)]
+        #: Leases that wait for a slot, oldest first, by number.
+        self.queue: dict[int, Assign] = {}
+        #: Reports by number, until they are acknowledged.
+        self.kept: dict[int, Kept] = {}
+        self.reports_made = 0
+        self.metrics = Metrics()
+        self.tasks_done = 0
+        self.tasks_failed = 0
+        self.leaving = False
+        self._actions: list[Action] = []
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Take one event in; give back what is to be done, in order."""
+        self._actions = []
+        match event:
+            case Received(message, None):
+                self._from_master(message, now)
+            case Received(Ping(request), peer):
+                pong = Pong(request, Role.SLAVE, self._hello.name, self._hello.software, self._measured())
+                self._do(Send(pong, peer=peer))
+            case Received():
+                pass  # nothing else is answered on the own ROUTER
+            case SlotReady(slot):
+                self._move(slot, SlotState.IDLE)
+                self.slots[slot].stumbles = 0
+            case SlotAnswered():
+                self._answered(event, now)
+            case SlotDied(slot, how):
+                self._died(slot, how, now)
+            case Tick(metrics):
+                self.metrics = metrics or self.metrics
+                self._tick(now)
+            case Stop():
+                self._stop()
+            case _:
+                assert_never(event)
+        if not self.leaving:
+            self._fill(now)
+        return self._actions
+
+    def held(self) -> tuple[int, ...]:
+        """Numbers of the leases with tasks or unacknowledged outcomes here, in order."""
+        running = {slot.lease.lease for slot in self.slots if slot.lease is not None}
+        return tuple(sorted({*self.queue, *running, *(k.report.lease for k in self.kept.values())}))
+
+    def check(self) -> None:
+        """Raise AssertionError if the slave contradicts itself."""
+        running = [slot.lease.lease for slot in self.slots if slot.lease is not None]
+        assert len(set(running)) == len(running), "a lease runs in one slot"
+        assert not set(running) & set(self.queue), "a lease waits or runs"
+        for slot in self.slots:
+            assert (slot.lease is not None) == bool(slot.left), "a lease has tasks left"
+            if slot.state is SlotState.BUSY:
+                assert slot.left, "a busy slot has something to do"
+            elif slot.state is not SlotState.KILLED:
+                assert not slot.left, f"a slot that is {slot.state.value} has tasks"
+        if self.queue and not self.leaving:
+            idle = [slot for slot in self.slots if slot.state is SlotState.IDLE]
+            assert not idle, "a slot is idle while a lease waits"
+
+    # --- From the master ----------------------------------------------------------------------
+
+    def _from_master(self, message: Message, now: float) -> None:
+        joined = self.membership.heard(message, now)
+        match message:
+            case Welcome():
+                self._do(Subscribe(message.control_port))
+                if joined:
+                    for kept in self.kept.values():
+                        self._say(kept, now)
+            case Introduce():
+                self._tick(now)
+            case Assign():
+                if message.lease not in self.held():
+                    self.queue[message.lease] = message
+            case Revoke(leases):
+                self._revoke(set(leases))
+            case Ack(reports):
+                for number in reports:
+                    self.kept.pop(number, None)
+            case _:
+                pass  # the membership has heard it, or it is nothing for a slave
+
+    def _revoke(self, leases: set[int]) -> None:
+        for lease in leases & self.queue.keys():
+            del self.queue[lease]
+        for number, slot in enumerate(self.slots):
+            if slot.lease is not None and slot.lease.lease in leases:
+                slot.lease, slot.left, slot.verdict = None, [], None
+                if slot.state is SlotState.BUSY:
+                    self._move(number, SlotState.KILLED)
+                    self._do(KillSlot(number))
+
+    # --- Slots --------------------------------------------------------------------------------
+
+    def _fill(self, now: float) -> None:
+        """Start what is down, and give what waits to who is idle."""
+        for number, slot in enumerate(self.slots):
+            if slot.state is SlotState.DOWN and now >= slot.start_s:
+                self._move(number, SlotState.STARTING)
+                slot.since_s = now
+                self._do(StartSlot(number))
+            elif slot.state is SlotState.IDLE and self.queue:
+                lease = self.queue.pop(next(iter(self.queue)))
+                slot.lease, slot.left, slot.since_s = lease, list(lease.tasks), now
+                self._move(number, SlotState.BUSY)
+                self._do(RunLease(number, lease))
+
+    def _answered(self, event: SlotAnswered, now: float) -> None:
+        slot = self.slots[event.slot]
+        if slot.state is not SlotState.BUSY or slot.lease is None:
+            return  # it was killed while its answer was under way
+        given = [outcome.index for outcome in event.outcomes]
+        expected = [task.index for task in slot.left[: len(given)]]
+        assert given == expected, f"slot {event.slot} answered {given}, not {expected}"
+        self._report(slot.lease, event.outcomes, event.buffers, now)
+        del slot.left[: len(given)]
+        slot.since_s = now
+        if not slot.left:
+            slot.lease = None
+            self._move(event.slot, SlotState.IDLE)
+
+    def _died(self, number: int, how: str, now: float) -> None:
+        slot = self.slots[number]
+        if slot.state is SlotState.STARTING:
+            slot.stumbles += 1
+            slot.start_s = now + min(30.0, 0.1 * 2**slot.stumbles)
+            self._do(Note(f"worker {number} died while starting ({how}); next try later"))
+        lease, left, verdict = slot.lease, slot.left, slot.verdict
+        slot.lease, slot.left, slot.verdict = None, [], None
+        self._move(number, SlotState.DOWN)
+        if lease is None:
+            return
+        if verdict is not None:
+            outcome = Outcome(left[0].index, Status.TIMEOUT, now - slot.since_s, verdict.encode())
+            self._report(lease, [outcome], (), now)
+            if left[1:]:
+                self.queue = {lease.lease: replace(lease, tasks=tuple(left[1:])), **self.queue}
+        else:
+            text = f"worker of {self._hello.name} died: {how}".encode()
+            crashed = [Outcome(task.index, Status.CRASH, 0.0, text) for task in left]
+            self._report(lease, crashed, (), now)
+
+    def _move(self, number: int, new: SlotState) -> None:
+        slot = self.slots[number]
+        if (slot.state, new) not in SLOT_MOVES:
+            told = f"slot {number} with {slot.lease and slot.lease.lease}, {len(slot.left)} left"
+            raise AssertionError(f"{slot.state.name} → {new.name} can't happen: {told}")
+        slot.state = new
+
+    # --- Reports ------------------------------------------------------------------------------
+
+    def _report(
+        self, lease: Assign, outcomes: Sequence[Outcome], buffers: Sequence[Buffer], now: float
+    ) -> None:
+        self.tasks_done += len(outcomes)
+        self.tasks_failed += sum(not outcome.status.good for outcome in outcomes)
+        self.reports_made += 1
+        report = Report(self.reports_made, lease.lease, lease.job, tuple(outcomes))
+        kept = self.kept[report.report] = Kept(report, buffers, -inf)
+        self._say(kept, now)
+
+    def _say(self, kept: Kept, now: float) -> None:
+        if self.membership.joined:
+            kept.sent_s = now
+            self._do(Send(kept.report, kept.buffers))
+
+    # --- Time ---------------------------------------------------------------------------------
+
+    def _tick(self, now: float) -> None:
+        if self.leaving:
+            return
+        match self.membership.due(now):
+            case Due.HELLO:
+                self._do(Send(replace(self._hello, leases=self.held())))
+            case Due.BEAT:
+                beat = self.membership
+                self._do(Send(Heartbeat(beat.sequence, self._measured(), self.held(), beat.generation)))
+            case Due.NOTHING:
+                pass
+        late_s = now - limits.resend_heartbeats * self.membership.heartbeat_s
+        for kept in self.kept.values():
+            if kept.sent_s <= late_s:
+                self._say(kept, now)
+        for number, slot in enumerate(self.slots):
+            limit_s = slot.lease.timeout_s if slot.lease else 0.0
+            if slot.state is SlotState.BUSY and 0 < limit_s < now - slot.since_s:
+                slot.verdict = f"killed after timeout_s = {limit_s:g}"
+                self._move(number, SlotState.KILLED)
+                self._do(KillSlot(number))
+            elif slot.state is SlotState.STARTING and now - slot.since_s > limits.worker_start_s:
+                self._do(KillSlot(number))
+
+    def _measured(self) -> Metrics:
+        busy = sum(slot.state is SlotState.BUSY for slot in self.slots)
+        waiting = sum(len(lease.tasks) for lease in self.queue.values())
+        return replace(
+            self.metrics,
+            latency_s=self.membership.latency_s,
+            slots_busy=busy,
+            tasks_held=waiting + sum(len(slot.left) for slot in self.slots),
+            tasks_done=self.tasks_done,
+            tasks_failed=self.tasks_failed,
+        )
+
+    def _stop(self) -> None:
+        if self.leaving:
+            return
+        self.leaving = True
+        for number, slot in enumerate(self.slots):
+            if slot.state is not SlotState.DOWN:
+                self._do(KillSlot(number))
+        self._do(Send(Goodbye("told to stop")))
+        self._do(Exit())
+
+    @property
+    def _do(self) -> Callable[[Action], None]:
+        return self._actions.append

@@ -1,0 +1,82 @@
+"""From settings to a running node; the `hpczmq master`, `slave` and `memoria` commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from hpczmq import transport
+from hpczmq.config import Config, default_name
+from hpczmq.errors import ConfigError
+from hpczmq.nodes.shell import set_up_logging
+
+SLAVE_PORT: Final = 5002
+MEMORIA_PORT: Final = 5002  # plus its number: 5003, 5004
+MEMORIA_ALERTS_PORT: Final = 5012  # plus its number: 5013, 5014
+
+
+def master(config: Config) -> None:
+    """Be a master until told to stop."""
+    from hpczmq.nodes.master import Master  # each role loads what it needs, and starts sooner
+
+    config = replace(
+        config,
+        bind=_bind(config.bind, transport.DISPATCH_PORT),
+        control_bind=_bind(config.control_bind, transport.CONTROL_PORT),
+    )
+    _log(config)
+    Master(config).run()
+
+
+def slave(config: Config) -> None:
+    """Be a slave until told to stop."""
+    from hpczmq.nodes.slave import Slave
+
+    bind = "" if config.bind == "off" else _bind(config.bind, SLAVE_PORT)
+    config = replace(
+        config,
+        master=_master(config),
+        name=config.name or default_name("slave"),
+        bind=bind,
+    )
+    _log(config)
+    Slave(config).run()
+
+
+def memoria(config: Config) -> None:
+    """Be a memoria until told to stop."""
+    from hpczmq.nodes.memoria import Memoria
+
+    config = replace(
+        config,
+        master=_master(config),
+        name=config.name or f"memoria{config.number}",
+        bind=_bind(config.bind, MEMORIA_PORT + config.number),
+        control_bind=_bind(config.control_bind, MEMORIA_ALERTS_PORT + config.number),
+    )
+    _log(config)
+    Memoria(config).run()
+
+
+ROLES: Final[dict[str, Callable[[Config], None]]] = {
+    "master": master,
+    "slave": slave,
+    "memoria": memoria,
+}
+
+
+def _master(config: Config) -> str:
+    address = transport.address_of(config.master or "127.0.0.1")
+    if address.endswith("*"):
+        raise ConfigError(f"master = {config.master}: must name a port above 0")
+    return address
+
+
+def _bind(given: str, port: int) -> str:
+    return transport.address_of(given or "127.0.0.1", port)
+
+
+def _log(config: Config) -> None:
+    set_up_logging(sys.stderr, config.log_level)

@@ -1,0 +1,128 @@
+"""The master's shell: its sockets, its disk and its clock around the scheduler."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import assert_never
+
+from hpczmq import limits, wire
+from hpczmq.config import Config
+from hpczmq.errors import LocalError, ProtocolError
+from hpczmq.kernels import get
+from hpczmq.messages import Chunk, Submit
+from hpczmq.model import Policy
+from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
+from hpczmq.nodes.store import ResultStore
+from hpczmq.nodes.tasks import PackedTasks
+from hpczmq.scheduler import Scheduler
+from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
+from hpczmq.scheduler.events import (
+    Event,
+    Planned,
+    Received,
+    Stop,
+    Tick,
+    Turn,
+    Unplannable,
+    Unreachable,
+)
+from hpczmq.transport import Sent
+
+log = logging.getLogger(__name__)
+
+
+class Master:
+    """A running master."""
+
+    def __init__(self, config: Config) -> None:
+        self.shell = Shell("master", config.lifeline)
+        sockets = self.shell.sockets
+        self.router = sockets.router(config.bind, config.insecure)
+        self.publisher = sockets.publisher(config.control_bind, config.insecure)
+        self.store = ResultStore()
+        self.core = Scheduler(
+            self.shell.clock.now(),
+            cluster=config.cluster,
+            software=SOFTWARE,
+            heartbeat_s=config.heartbeat_s,
+            control_port=self.publisher.port,
+            policy=Policy(config.policy),
+        )
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        say_ready(role="master", port=self.router.port, control_port=self.publisher.port)
+        log.info("master on port %d, control on %d", self.router.port, self.publisher.port)
+        while not self.shell.stopping:
+            self.turn()
+        self.handle(Stop())
+        self.store.close()
+        self.shell.sockets.close()
+
+    def turn(self) -> None:
+        """Once round: everything that has arrived, then placement, then the clock."""
+        if self.router in self.shell.poll():
+            for (peer,), message, buffers in self.shell.messages(self.router, heads=1):
+                self.handle(Received(bytes(peer), message, buffers))
+            self.core.state.frames_dropped = sum(self.shell.dropped.values())
+        self.handle(Turn())
+        if self.shell.tick_due(self.shell.clock.now()):
+            self.handle(Tick())
+
+    def handle(self, event: Event) -> None:
+        """Give an event to the core, and perform what it asks for, and what follows from that."""
+        events = deque([event])
+        while events:
+            for action in self.core.handle(events.popleft(), self.shell.clock.now()):
+                follow = self.perform(action)
+                if follow is not None:
+                    events.append(follow)
+
+    def perform(self, action: Action) -> Event | None:
+        """Do one thing; what comes of it, if the core has to know."""
+        match action:
+            case Send(peer, message):
+                return self._sent(peer, self.router.send(wire.encode(message), peer))
+            case Publish(message):
+                topic = wire.TOPICS[type(message)]
+                self.publisher.send(wire.encode(message, topic=topic))
+            case Store(job, cursor, slave, outcomes, buffers):
+                chunk = Chunk(job, cursor, slave, tuple(outcomes))
+                self.store.append(job, cursor, wire.encode(chunk, buffers))
+            case Deliver(peer, job, cursor):
+                return self._sent(peer, self.router.send(self.store.frames(job, cursor), peer))
+            case Forget(job):
+                self.store.forget(job)
+            case Plan(peer, submit):
+                return plan(peer, submit)
+            case Note(text):
+                log.info("%s", text)
+            case _:
+                assert_never(action)
+        return None
+
+    def _sent(self, peer: bytes, sent: Sent) -> Event | None:
+        if sent is Sent.GONE:
+            return Unreachable(peer)
+        if sent is Sent.FULL:
+            # Credit ends long before this mark: the peer does not read. It will ask again.
+            log.warning("%s does not read what it is sent", peer.hex())
+        return None
+
+
+def plan(peer: bytes, submit: Submit) -> Event:
+    """Have the kernel check a submit and split it."""
+    try:
+        kernel = get(submit.kernel)
+        if submit.items:
+            first = kernel.parse(wire.unpack(submit.items[0]))
+            return Planned(peer, submit, submit.items, kernel.capability(first))
+        params = kernel.parse(wire.unpack(submit.params))
+        tasks = kernel.split(params)
+    except (LocalError, ProtocolError) as error:
+        return Unplannable(peer, submit, str(error))
+    if len(tasks) > limits.tasks_per_job_max:
+        reason = f"{len(tasks)} tasks: must be at most {limits.tasks_per_job_max}; larger tiles"
+        return Unplannable(peer, submit, reason)
+    return Planned(peer, submit, PackedTasks(tasks), kernel.capability(params))

@@ -1,0 +1,114 @@
+"""What the shells of all nodes have in common: when to stop, when to look at the clock, where to
+say that they are ready, and what to do with bytes that are no message.
+
+A shell is one loop: poll, decode, handle, perform. It stops on SIGTERM and SIGINT, and, when it
+was started by another process of ours, as soon as that one is gone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+from hpczmq import limits, wire
+from hpczmq._version import __version__
+from hpczmq.clock import Clock
+from hpczmq.errors import ProtocolError
+from hpczmq.messages import Message
+from hpczmq.model import Metrics
+from hpczmq.nodes.sampler import Sampler
+from hpczmq.transport import Socket, Sockets
+
+log = logging.getLogger(__name__)
+
+SOFTWARE = f"hpczmq {__version__}"
+
+
+class Shell:
+    """The common half of a node: owns the sockets, the clock, and the wish to stop."""
+
+    def __init__(self, name: str, lifeline: bool = False) -> None:
+        self.name = name
+        self.clock = Clock()
+        self.sockets = Sockets()
+        self.stopping = False
+        #: Frames that were no message, by who sent them; each is logged once.
+        self.dropped: dict[bytes, int] = {}
+        self._sampler = Sampler()
+        self._tick_s = self._sample_s = float("-inf")
+        self._lifeline = sys.stdin.fileno() if lifeline else None
+        if self._lifeline is not None:
+            self.sockets.watch(self._lifeline)
+        _raise_descriptor_limit()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if self.stopping:
+            os._exit(128 + number)  # asked twice: at once
+        self.stopping = True
+
+    def poll(self) -> set[object]:
+        """Wait for something to read, but no longer than a tick."""
+        ready: set[object] = set(self.sockets.poll(limits.tick_s))
+        if self._lifeline in ready and not os.read(self._lifeline or 0, 4096):
+            self.sockets.unwatch(self._lifeline or 0)
+            self.stopping = True
+        return ready
+
+    def tick_due(self, now: float) -> bool:
+        """Whether it is time for a tick; asking counts as having it."""
+        if now - self._tick_s < limits.tick_s:
+            return False
+        self._tick_s = now
+        return True
+
+    def sample(self, now: float, every_s: float) -> Metrics | None:
+        """New measurements of the machine, when they are due."""
+        if now - self._sample_s < every_s:
+            return None
+        self._sample_s = now
+        return self._sampler.sample()
+
+    def messages(
+        self, socket: Socket, heads: int = 0
+    ) -> Iterator[tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]]]:
+        """What has arrived at a socket: head frames, message, buffers. Junk is counted."""
+        for frames in socket.receive():
+            try:
+                message, buffers = wire.decode(frames[heads:])
+            except ProtocolError as error:
+                self.drop(frames[0] if heads else b"", error)
+                continue
+            yield frames[:heads], message, buffers
+
+    def drop(self, peer: wire.Buffer, error: ProtocolError) -> None:
+        """Count a message that can't be used; say so the first time."""
+        known = bytes(peer)
+        if known not in self.dropped and len(self.dropped) < limits.rows_max:
+            log.warning("dropped a message of %s: %s", known.hex() or "the master", error)
+        self.dropped[known] = self.dropped.get(known, 0) + 1
+
+
+def say_ready(**facts: Any) -> None:
+    """One line of JSON on stdout: the node is up, and where."""
+    print(json.dumps(facts), flush=True)
+
+
+def set_up_logging(stream: TextIO, level: str) -> None:
+    """Log lines to a stream: when, how bad, who, what."""
+    logging.basicConfig(
+        stream=stream, level=level.upper(), format="%(asctime)s %(levelname)s %(message)s"
+    )
+
+
+def _raise_descriptor_limit() -> None:
+    """At the soft limit an accept loop spins without a word; the hard one is ours to use."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,114 @@
+"""The slave's shell: its sockets, its worker processes and its clock around the worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import uuid
+from typing import assert_never
+
+from hpczmq import transport, wire
+from hpczmq.config import Config
+from hpczmq.kernels import capabilities
+from hpczmq.messages import PROTOCOL
+from hpczmq.nodes.sampler import usable_cores
+from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
+from hpczmq.nodes.slots import Slots
+from hpczmq.worker import (
+    Action,
+    Event,
+    Exit,
+    KillSlot,
+    Note,
+    Received,
+    RunLease,
+    Send,
+    StartSlot,
+    Stop,
+    Subscribe,
+    Tick,
+    Worker,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Slave:
+    """A running slave."""
+
+    def __init__(self, config: Config) -> None:
+        self.shell = Shell(config.name, config.lifeline)
+        sockets = self.shell.sockets
+        self.master = config.master
+        self.dealer = sockets.dealer(config.master)
+        self.control = sockets.subscriber(wire.TOPIC_CONTROL)
+        #: Answers pings; optional.
+        self.router = sockets.router(config.bind, config.insecure) if config.bind else None
+        self.slots = Slots(sockets)
+        self.done = False
+        self.core = Worker(
+            config.name,
+            uuid.uuid4().bytes,
+            config.slots or usable_cores(),
+            capabilities(),
+            protocol=PROTOCOL,
+            software=SOFTWARE,
+            address=config.bind or "",
+        )
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        say_ready(role="slave", name=self.shell.name, pid=os.getpid())
+        log.info("slave %s with %d slots for %s", self.shell.name, len(self.core.slots), self.master)
+        while not self.done:
+            self.turn()
+        self.slots.close(subprocess.Popen.wait)
+        self.shell.sockets.close()
+
+    def turn(self) -> None:
+        """Once round: the workers, the master, who asks us, the clock."""
+        ready = self.shell.poll()
+        for event in self.slots.events(ready):
+            self.handle(event)
+        for socket in (self.dealer, self.control):
+            if socket in ready:
+                for _, message, _ in self.shell.messages(socket):
+                    self.handle(Received(message))
+        if self.router is not None and self.router in ready:
+            for (peer,), message, _ in self.shell.messages(self.router, heads=1):
+                self.handle(Received(message, bytes(peer)))
+        now = self.shell.clock.now()
+        if self.shell.stopping:
+            self.handle(Stop())
+        elif self.shell.tick_due(now):
+            self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+
+    def handle(self, event: Event) -> None:
+        """Give an event to the core, and perform what it asks for."""
+        for action in self.core.handle(event, self.shell.clock.now()):
+            self.perform(action)
+
+    def perform(self, action: Action) -> None:
+        """Do one thing."""
+        match action:
+            case Send(message, buffers, None):
+                self.dealer.send(wire.encode(message, buffers))
+            case Send(message, _, peer):
+                if self.router is not None:
+                    self.router.send(wire.encode(message), peer)
+            case Subscribe(port):
+                host = transport.host_of(self.master)
+                self.control.connect_only(f"tcp://{host}:{port}")
+            case StartSlot(slot):
+                self.slots.start(slot)
+            case RunLease(slot, lease):
+                self.slots.run(slot, lease)
+            case KillSlot(slot):
+                self.slots.kill(slot)
+            case Note(text):
+                log.warning("%s", text)
+            case Exit():
+                self.done = True
+            case _:
+                assert_never(action)

@@ -1,0 +1,119 @@
+"""The worker processes of a slave: started, spoken to, killed with all their children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+from hpczmq import spawn, wire
+from hpczmq.errors import ProtocolError
+from hpczmq.messages import Assign, Hello, Report
+from hpczmq.nodes.channel import Channel
+from hpczmq.transport import Sockets
+from hpczmq.worker import SlotAnswered, SlotDied, SlotReady
+
+
+class _Process:
+    def __init__(self, popen: subprocess.Popen[bytes], channel: Channel) -> None:
+        self.popen = popen
+        self.channel = channel
+        self.writing = False
+
+
+class Slots:
+    """All worker processes of one slave, by slot number."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self._sockets = sockets
+        self._processes: dict[int, _Process] = {}
+        #: Slot of each descriptor that the poller may name.
+        self._by_fd: dict[int, int] = {}
+
+    def start(self, slot: int) -> None:
+        """Start a worker: a fresh interpreter in a session of its own, never a fork of ours."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            fd = theirs.fileno()
+            popen = subprocess.Popen(
+                spawn.command("hpczmq.nodes.slot", str(fd), str(os.getpid())),
+                pass_fds=[fd],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=spawn.environment(),
+            )
+        ours.setblocking(False)
+        self._processes[slot] = _Process(popen, Channel(ours))
+        self._by_fd[ours.fileno()] = slot
+        self._sockets.watch(ours.fileno())
+
+    def run(self, slot: int, lease: Assign) -> None:
+        """Hand a lease to a worker."""
+        process = self._processes[slot]
+        process.channel.send(wire.encode(lease))
+        self._want_write(process)
+
+    def kill(self, slot: int) -> None:
+        """End a worker and its children at once; `events` will tell when it is gone."""
+        process = self._processes.get(slot)
+        if process is not None:
+            _kill_group(process.popen.pid)
+
+    def events(self, ready: set[object]) -> Iterator[SlotReady | SlotAnswered | SlotDied]:
+        """What the workers said, of those whose descriptors are ready."""
+        for fd in [fd for fd in self._by_fd if fd in ready]:
+            slot = self._by_fd[fd]
+            process = self._processes[slot]
+            process.channel.flush()
+            self._want_write(process)
+            try:
+                while (frames := process.channel.receive()) is not None:
+                    yield _event(slot, frames)
+            except (EOFError, ProtocolError) as error:
+                yield SlotDied(slot, self._bury(slot, str(error)))
+
+    def close(self, wait: Callable[[subprocess.Popen[bytes]], object]) -> None:
+        """Kill every worker, and wait for each with the given function."""
+        for slot, process in list(self._processes.items()):
+            self.kill(slot)
+            wait(process.popen)
+            self._bury(slot, "")
+
+    def _want_write(self, process: _Process) -> None:
+        if process.writing != process.channel.pending:
+            process.writing = process.channel.pending
+            self._sockets.watch(process.channel.socket.fileno(), write=process.writing)
+
+    def _bury(self, slot: int, why: str) -> str:
+        """Make sure that a worker is gone, and say how it went."""
+        process = self._processes.pop(slot)
+        fd = process.channel.socket.fileno()
+        self._sockets.unwatch(fd)
+        del self._by_fd[fd]
+        # Its end of the pair is closed: it is dead, or about to be. A child that inherited
+        # nothing of the pair may outlive it; the group is killed in any case.
+        with suppress(subprocess.TimeoutExpired):
+            process.popen.wait(0.2)
+        _kill_group(process.popen.pid)
+        code = process.popen.wait()
+        process.channel.socket.close()
+        if code < 0:
+            return f"signal {signal.Signals(-code).name}"
+        return f"exit code {code}" + (f" ({why})" if code == 0 and why else "")
+
+
+def _event(slot: int, frames: list[bytearray]) -> SlotReady | SlotAnswered:
+    message, buffers = wire.decode(frames)
+    if isinstance(message, Hello):
+        return SlotReady(slot)
+    if isinstance(message, Report):
+        return SlotAnswered(slot, message.outcomes, buffers)
+    raise ProtocolError("kind", f"a worker sent {type(message).__name__}")
+
+
+def _kill_group(pid: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)

@@ -1,0 +1,86 @@
+"""Where the master keeps accepted outcomes: chunks, ready to be sent, in one file per job.
+
+The files have no name: nothing is left behind, however the master ends. A chunk that the disk
+does not take stays in memory, with a warning, because it is acknowledged to its slave.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import IO
+
+from hpczmq.wire import Buffer
+
+log = logging.getLogger(__name__)
+
+
+class _Spool:
+    def __init__(self) -> None:
+        self.file: IO[bytes] | None = None
+        self.end = 0
+        #: Of each chunk: where it starts and the sizes of its frames, or the frames themselves.
+        self.chunks: list[tuple[int, list[int]] | list[Buffer]] = []
+
+
+class ResultStore:
+    """Chunks of all jobs, by job and number."""
+
+    def __init__(self, folder: str | None = None) -> None:
+        #: Where the files are made; None: the system's folder for temporary ones.
+        self._folder = folder
+        self._spools: dict[str, _Spool] = {}
+        #: The chunk stored last, which is nearly always the one asked for next.
+        self._last: tuple[str, int, Sequence[Buffer]] | None = None
+
+    def append(self, job: str, cursor: int, frames: Sequence[Buffer]) -> None:
+        """Keep the frames of a job's next chunk."""
+        spool = self._spools.setdefault(job, _Spool())
+        assert cursor == len(spool.chunks), f"chunk {cursor} of {job}, after {len(spool.chunks)}"
+        try:
+            if spool.file is None:
+                spool.file = tempfile.TemporaryFile(prefix="hpczmq-", dir=self._folder, buffering=0)
+            sizes = [len(frame) for frame in frames]
+            spool.file.seek(spool.end)
+            for frame in frames:
+                view = memoryview(frame)
+                while len(view):
+                    view = view[spool.file.write(view) :]
+            spool.chunks.append((spool.end, sizes))
+            spool.end += sum(sizes)
+        except OSError as error:
+            log.warning("%s: result kept in memory: %s: make room on the disk", job, error)
+            spool.chunks.append([bytes(frame) for frame in frames])
+        self._last = (job, cursor, frames)
+
+    def frames(self, job: str, cursor: int) -> Sequence[Buffer]:
+        """The frames of a chunk."""
+        if self._last is not None and self._last[:2] == (job, cursor):
+            return self._last[2]
+        spool = self._spools[job]
+        chunk = spool.chunks[cursor]
+        if isinstance(chunk, list):
+            return chunk
+        assert spool.file is not None
+        offset, sizes = chunk
+        data = memoryview(os.pread(spool.file.fileno(), sum(sizes), offset))
+        frames: list[Buffer] = []
+        for size in sizes:
+            frames.append(data[:size])
+            data = data[size:]
+        return frames
+
+    def forget(self, job: str) -> None:
+        """Give the space of a job back."""
+        spool = self._spools.pop(job, None)
+        if spool is not None and spool.file is not None:
+            spool.file.close()
+        if self._last is not None and self._last[0] == job:
+            self._last = None
+
+    def close(self) -> None:
+        """Give all space back."""
+        for job in list(self._spools):
+            self.forget(job)
