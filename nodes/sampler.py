@@ -24,30 +24,3 @@ class Sampler:
             memory_free_bytes=memory.available,
             load=os.getloadavg()[0],
         )
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on: by its affinity, and by its cgroup's quota."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on Linux
-        cores = os.cpu_count() or 1
-    return max(1, min(cores, _quota() or cores))
-
-
-def _quota() -> int | None:
-    """Whole cores of the cgroup's CPU quota (v2, then v1), or None."""
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()
-    except (OSError, ValueError):
-        try:
-            with open("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") as file:
-                quota = file.read().strip()
-            with open("/sys/fs/cgroup/cpu/cpu.cfs_period_us") as file:
-                period = file.read().strip()
-        except OSError:
-            return None
-    if not quota.isdecimal() or not period.isdecimal():
-        return None
-    return max(1, int(quota) // max(1, int(period)))

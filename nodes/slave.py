@@ -10,9 +10,9 @@ from typing import assert_never
 
 from hpczmq import transport, wire
 from hpczmq.config import Config
+from hpczmq.cores import usable_cores
 from hpczmq.kernels import capabilities
 from hpczmq.messages import PROTOCOL
-from hpczmq.nodes.sampler import usable_cores
 from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
 from hpczmq.nodes.slots import Slots
 from hpczmq.worker import (

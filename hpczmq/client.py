@@ -1,0 +1,275 @@
+"""`Client`: the cluster as Python sees it. Blocking calls, futures for what takes long."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from hpczmq import config, limits, transport, wire
+from hpczmq.assembler import Assembler
+from hpczmq.clock import Clock
+from hpczmq.errors import NoCluster, ParameterError, Refused, shown
+from hpczmq.futures import JobFuture, MapSink, TaskFuture
+from hpczmq.kernels import get
+from hpczmq.messages import (
+    About,
+    AlertsAnswer,
+    Ask,
+    Cancel,
+    ClusterAnswer,
+    Done,
+    JobsAnswer,
+    Message,
+    MetricsAnswer,
+    Ping,
+    Pong,
+    Reject,
+    SetPolicy,
+    SlavesAnswer,
+    Submit,
+    Submitted,
+)
+from hpczmq.model import Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
+from hpczmq.pump import Pump
+from hpczmq.session import Request
+
+M = TypeVar("M", bound=Message)
+
+
+class Client:
+    """A connection to a master. Use it as a context manager; it may be shared by threads.
+
+    Args:
+        address: HOST or HOST:PORT; None: what `HPCZMQ_MASTER` or the configuration file say, else
+            this machine.
+        timeout: seconds to wait for an answer, here and in each call; None: as configured (10).
+        name: how the cluster lists this client.
+
+    Raises:
+        NoCluster: no master answered in that time.
+        Refused: it answered, and does not take this client (another version, say).
+    """
+
+    def __init__(
+        self, address: str | None = None, *, timeout: float | None = None, name: str = "client"
+    ) -> None:
+        settings = config.load({"master": address, "timeout_s": timeout})
+        self.address = transport.address_of(settings.master or "127.0.0.1")
+        self.timeout_s = settings.timeout_s
+        self._pump = Pump(self.address, name)
+        self._pump.start()
+        if not self._pump.met.wait(self.timeout_s) or self._pump.refused:
+            self._pump.close()
+            if self._pump.refused:
+                raise Refused("refused", f"{self.address}: {self._pump.refused}")
+            raise NoCluster(
+                f"{self.address}: no master answered in {self.timeout_s:g} s:"
+                " start one with `hpczmq master`, or name another with --master"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up. Jobs go on; their futures here fail."""
+        self._pump.close()
+
+    # --- Work ---------------------------------------------------------------------------------
+
+    def submit(self, job: Job, *, path: Path | None = None) -> JobFuture:
+        """Hand a job in, and follow it.
+
+        Args:
+            job: what to compute.
+            path: where the array is put together on disk (a `.npy`); None: in memory.
+
+        Raises:
+            ParameterError: the kernel does not take these parameters; nothing was sent.
+            Refused: the master does not take the job.
+            NoCluster: the master did not answer in time.
+        """
+        kernel = get(job.kernel)
+        params = kernel.parse(job.params)
+        assembler = Assembler(kernel, params, path) if kernel.assembles else None
+        packed = wire.pack(kernel.plain(params))
+        return self._submitted(self._message(job, packed, ()), job.name, kernel, params, assembler)
+
+    def map(
+        self,
+        kernel: str,
+        items: Iterable[Mapping[str, Any]],
+        *,
+        name: str = "",
+        priority: int = limits.priority_default,
+        timeout_s: float | None = None,
+    ) -> list[TaskFuture]:
+        """Run a kernel once for each parameter set: one task, and one future, an item.
+
+        Raises:
+            ParameterError: an item is not what the kernel takes; nothing was sent.
+            Refused, NoCluster: as in `submit`.
+        """
+        found = get(kernel)
+        job = Job(kernel, {}, name, priority, timeout_s)
+        packed = tuple([wire.pack(found.plain(found.parse(item))) for item in items])
+        if len(packed) > limits.items_per_job_max:
+            remedy = f"must be at most {limits.items_per_job_max}: cut it into several maps"
+            raise ParameterError("items", len(packed), remedy)
+        if not packed:
+            return []
+        sink = MapSink(len(packed))
+        answer = self._ask(self._message(job, b"", packed), Submitted)
+        self._pump.follow(answer.job, sink)
+        return sink.futures
+
+    def job(self, id: str, *, path: Path | None = None) -> JobFuture:
+        """A job that was handed in before, by whomever: its results arrive here too.
+
+        Raises:
+            Refused: the master does not know it; or it is a `map`, which has no whole result.
+        """
+        (info,) = self.jobs([id])
+        if not info.params:
+            raise Refused("map", f"{id} is a map: only who submitted it has its futures")
+        kernel = get(info.kernel)
+        params = kernel.parse(wire.unpack(info.params))
+        assembler = Assembler(kernel, params, path) if kernel.assembles else None
+        future = JobFuture(
+            id, info.name, info.tasks, kernel, params, assembler, self._cancel_quietly
+        )
+        self._pump.follow(id, future)
+        return future
+
+    def _message(self, job: Job, packed: bytes, items: tuple[bytes, ...]) -> Submit:
+        uid = uuid.uuid4().bytes
+        timeout_s = float(job.timeout_s or 0.0)
+        return Submit(0, uid, job.kernel, packed, items, job.name, job.priority, timeout_s)
+
+    def _submitted(
+        self, message: Submit, name: str, kernel: Any, params: Any, assembler: Assembler | None
+    ) -> JobFuture:
+        try:
+            answer = self._ask(message, Submitted)
+        except BaseException:
+            if assembler is not None:
+                assembler.discard()
+            raise
+        future = JobFuture(
+            answer.job, name, answer.tasks, kernel, params, assembler, self._cancel_quietly
+        )
+        self._pump.follow(answer.job, future)
+        return future
+
+    def _cancel_quietly(self, id: str) -> None:
+        self._pump.ask(Cancel(0, (id,)), lambda answer: None)
+
+    # --- Questions and orders -----------------------------------------------------------------
+
+    def status(self) -> ClusterInfo:
+        """The cluster in one row."""
+        return self._ask(Ask(0, About.STATUS), ClusterAnswer).info
+
+    def jobs(self, ids: Iterable[str] = ()) -> tuple[JobInfo, ...]:
+        """Jobs that the master remembers, oldest first; or just these."""
+        return self._ask(Ask(0, About.JOBS, tuple(ids)), JobsAnswer).jobs
+
+    def slaves(self) -> tuple[SlaveInfo, ...]:
+        """Slaves in the order of their arrival, those lost lately included."""
+        return self._ask(Ask(0, About.SLAVES), SlavesAnswer).slaves
+
+    def cancel(self, ids: Iterable[str]) -> tuple[str, ...]:
+        """End jobs; gives back those that had not ended by themselves."""
+        return self._ask(Cancel(0, tuple(ids)), Done).names
+
+    def clear(self) -> tuple[str, ...]:
+        """Cancel every job that has not started; gives back which."""
+        return self._ask(Cancel(0, (), queued=True), Done).names
+
+    def policy(self, name: str) -> None:
+        """Choose slaves by this policy from now on."""
+        self._ask(SetPolicy(0, name), Done)
+
+    def ping(self) -> Pong:
+        """A sign of life of the master."""
+        return self._ask(Ping(0), Pong)
+
+    def metrics(self, nodes: Iterable[str] = ()) -> tuple[NodeMetrics, ...]:
+        """The newest metrics of each node, from a memoria."""
+        return self._ask_memoria(About.METRICS, tuple(nodes), MetricsAnswer).nodes
+
+    def alerts(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
+        """What is wrong now, from a memoria."""
+        return self._ask_memoria(About.ALERTS, tuple(nodes), AlertsAnswer).alerts
+
+    def _ask_memoria(self, about: About, names: tuple[str, ...], kind: type[M]) -> M:
+        addresses = self.status().memorias
+        for address in addresses:
+            try:
+                return ask_node(address, Ask(0, about, names), kind, self.timeout_s)
+            except NoCluster:
+                continue  # the other one may be there
+        raise NoCluster(
+            f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
+        )
+
+    def _ask(self, request: Request, kind: type[M]) -> M:
+        waiting: Future[Message] = Future()
+        self._pump.ask(request, waiting.set_result)
+        return _checked(waiting, kind, self.address, self.timeout_s)
+
+
+def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float) -> M:
+    """Ask one node directly: a request and its answer, without joining anything.
+
+    Args:
+        address: of the node's ROUTER.
+        timeout_s: seconds to wait.
+
+    Raises:
+        NoCluster: nothing answered there in that time.
+        Refused: the node does not answer such a question.
+    """
+    sockets = transport.Sockets()
+    try:
+        dealer = sockets.dealer(address)
+        frames = wire.encode(replace(request, request=1))
+        clock = Clock()
+        end_s = clock.now() + timeout_s
+        asked = False
+        while clock.now() < end_s:
+            # A message can only be sent once there is a connection.
+            asked = asked or dealer.send(frames) is transport.Sent.YES
+            sockets.poll(min(0.02, timeout_s))
+            for answer in dealer.receive():
+                message, _ = wire.decode(answer)
+                if isinstance(message, kind):
+                    return message
+                if isinstance(message, Reject):
+                    raise Refused(message.code, message.reason)
+    finally:
+        sockets.close()
+    raise NoCluster(f"{shown(address)}: nothing answered in {timeout_s:g} s")
+
+
+def _checked(waiting: Future[Message], kind: type[M], address: str, timeout_s: float) -> M:
+    try:
+        answer = waiting.result(timeout_s)
+    except TimeoutError:
+        raise NoCluster(f"{address}: the master has not answered in {timeout_s:g} s") from None
+    if isinstance(answer, Reject):
+        raise Refused(answer.code, answer.reason)
+    assert isinstance(answer, kind), f"{type(answer).__name__} instead of {kind.__name__}"
+    return answer

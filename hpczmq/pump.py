@@ -1,0 +1,158 @@
+"""The client's thread: it owns the socket and the session, and calls back what arrives.
+
+Other threads only leave events and wake it up. Everything that touches a sink or answers a wish
+happens here, one after the other.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import assert_never
+
+from hpczmq import limits, session, wire
+from hpczmq._version import __version__
+from hpczmq.clock import Clock
+from hpczmq.errors import HpczmqError, NoCluster, ProtocolError
+from hpczmq.futures import Sink
+from hpczmq.messages import PROTOCOL, Message
+from hpczmq.session import (
+    Action,
+    Answered,
+    Arrived,
+    Event,
+    Follow,
+    Gone,
+    Over,
+    Received,
+    Send,
+    Session,
+    Stop,
+    Tick,
+    Turned,
+    Wish,
+)
+from hpczmq.transport import Sockets
+
+log = logging.getLogger(__name__)
+Answer = Callable[[Message], None]
+
+
+class Pump(threading.Thread):
+    """One connection to one master."""
+
+    def __init__(self, address: str, name: str) -> None:
+        super().__init__(name=f"hpczmq client of {address}", daemon=True)
+        self.address = address
+        #: Set when the master has welcomed us, or has refused us (then `refused` says why).
+        self.met = threading.Event()
+        self.refused = ""
+        self._core = Session(
+            name, uuid.uuid4().bytes, protocol=PROTOCOL, software=f"hpczmq {__version__}"
+        )
+        self._clock = Clock()
+        self._calls: deque[Event] = deque()
+        self._wake, self._woken = os.pipe()
+        self._lock = threading.Lock()
+        self._tokens = 0
+        self._answers: dict[int, Answer] = {}
+        self._sinks: dict[str, Sink] = {}
+        self._closing = False
+
+    # --- From any thread ----------------------------------------------------------------------
+
+    def ask(self, request: session.Request, answer: Answer) -> int:
+        """Send a request until it is answered; `answer` is called here, with a Reject too."""
+        with self._lock:
+            self._tokens += 1
+            token = self._tokens
+            self._answers[token] = answer
+        self._leave(Wish(token, request))
+        return token
+
+    def follow(self, job: str, sink: Sink) -> None:
+        """Have the outcomes of a job go to a sink."""
+        self._sinks[job] = sink
+        self._leave(Follow(job))
+
+    def close(self) -> None:
+        """Say goodbye and end the thread. What is still awaited fails."""
+        if self.is_alive() and not self._closing:
+            self._leave(Stop())
+            self.join()
+
+    def _leave(self, event: Event) -> None:
+        with self._lock:
+            if self._closing:
+                raise NoCluster(f"{self.address}: this client is closed: make a new one")
+            self._calls.append(event)
+            os.write(self._woken, b"!")
+
+    # --- In the thread ------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Poll, decode, handle, perform, until closed."""
+        sockets = Sockets()
+        self._dealer = sockets.dealer(self.address)
+        sockets.watch(self._wake)
+        try:
+            while not self._closing:
+                ready = sockets.poll(limits.tick_s)
+                if self._wake in ready:
+                    os.read(self._wake, 4096)
+                while self._calls and not self._closing:
+                    self._handle(self._calls.popleft())
+                if self._dealer in ready:
+                    self._receive()
+                self._handle(Tick())
+        finally:
+            with self._lock:
+                self._closing = True
+            sockets.close()
+            os.close(self._wake)
+            os.close(self._woken)
+            for sink in list(self._sinks.values()):
+                sink.fail(NoCluster(f"{self.address}: the client was closed before the end"))
+
+    def _receive(self) -> None:
+        for frames in self._dealer.receive():
+            try:
+                message, buffers = wire.decode(frames)
+            except ProtocolError as error:
+                log.warning("dropped a message of the master: %s", error)
+                continue
+            self._handle(Received(message, buffers))
+
+    def _handle(self, event: Event) -> None:
+        for action in self._core.handle(event, self._clock.now()):
+            try:
+                self._perform(action)
+            except HpczmqError as error:
+                log.warning("%s", error)
+            except Exception:  # a user's callback must not end everybody's connection
+                log.exception("a callback failed")
+        if isinstance(event, Stop):
+            with self._lock:
+                self._closing = True
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Send(message):
+                self._dealer.send(wire.encode(message))
+            case Answered(token, answer):
+                self._answers.pop(token)(answer)
+            case Arrived(job, slave, outcomes, buffers):
+                self._sinks[job].take(slave, outcomes, buffers)
+            case Over(job, info):
+                self._sinks.pop(job).over(info)
+            case Gone(job, reason):
+                self._sinks.pop(job).fail(NoCluster(f"{job} is gone: {reason}"))
+            case Turned(_, why):
+                self.refused = why
+                self.met.set()
+            case _:
+                assert_never(action)
