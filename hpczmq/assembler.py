@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpczmq import limits
-from hpczmq.atomic import output_error, settle, temporary
+from hpczmq.atomic import discard, output_error, settle, temporary
 from hpczmq.errors import OutputError
 
 #: Bytes that are hashed at a time: they fit the cache, and no copy of the array is ever made.
@@ -121,7 +121,7 @@ class Assembler:
         if self._written is not None:
             self._array = np.empty(0)
             with suppress(OSError):  # it may be that it could not be made
-                self._written.unlink()
+                discard(self._written)
             self._written = None
 
     def __enter__(self) -> Self:

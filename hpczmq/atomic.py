@@ -31,6 +31,10 @@ _REMEDIES: Final = {
 }
 
 
+#: Temporary files of this process that may exist now.
+_living: set[Path] = set()
+
+
 def output_error(path: Path, error: OSError) -> OutputError:
     """What went wrong with a file that we write, for people: path, cause, remedy."""
     # numpy says "… requested and … written" without a number when the disk is full.
@@ -43,7 +47,22 @@ def temporary(path: Path) -> Path:
     """A name beside `path` that no other file has, for its content while it is being written."""
     # Cut: the name alone may have as many bytes as the file system allows.
     stem = path.name.encode()[:100].decode(errors="ignore")
-    return path.with_name(f".{stem}.{secrets.token_hex(6)}.part")
+    written = path.with_name(f".{stem}.{secrets.token_hex(6)}.part")
+    _living.add(written)
+    return written
+
+
+def discard(written: Path) -> None:
+    """Take a temporary file away, if it is there."""
+    written.unlink(missing_ok=True)
+    _living.discard(written)
+
+
+def discard_all() -> None:
+    """Take every temporary file of this process away; for an end that can't wait."""
+    for written in list(_living):
+        with suppress(OSError):
+            discard(written)
 
 
 def settle(written: Path, path: Path) -> None:
@@ -53,6 +72,7 @@ def settle(written: Path, path: Path) -> None:
         OSError: it can't be renamed.
     """
     os.replace(written, path)
+    _living.discard(written)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -82,4 +102,4 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise output_error(path, error) from error
     finally:
         with suppress(OSError):  # it is gone if all went well, or was never there
-            written.unlink()
+            discard(written)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,8 @@ from hpczmq.pump import Pump
 from hpczmq.session import Request
 
 M = TypeVar("M", bound=Message)
+#: Where the array of the job with this id is to stand.
+PathOf = Callable[[str], Path]
 
 
 class Client:
@@ -89,23 +91,35 @@ class Client:
 
     # --- Work ---------------------------------------------------------------------------------
 
-    def submit(self, job: Job, *, path: Path | None = None) -> JobFuture:
+    def submit(self, job: Job, *, path: PathOf | None = None) -> JobFuture:
         """Hand a job in, and follow it.
 
         Args:
             job: what to compute.
-            path: where the array is put together on disk (a `.npy`); None: in memory.
+            path: gives, for the job's id, the `.npy` file in which the array is put together;
+                None: in memory.
 
         Raises:
             ParameterError: the kernel does not take these parameters; nothing was sent.
             Refused: the master does not take the job.
             NoCluster: the master did not answer in time.
+            OutputError: there is no room for the array; the job is cancelled again.
         """
         kernel = get(job.kernel)
         params = kernel.parse(job.params)
-        assembler = Assembler(kernel, params, path) if kernel.assembles else None
-        packed = wire.pack(kernel.plain(params))
-        return self._submitted(self._message(job, packed, ()), job.name, kernel, params, assembler)
+        message = self._message(job, wire.pack(kernel.plain(params)), ())
+        answer = self._ask(message, Submitted)
+        try:
+            return self._follow(answer.job, job.name, answer.tasks, kernel, params, path)
+        except BaseException:
+            self._cancel_quietly(answer.job)
+            raise
+
+    def hand_in(self, job: Job) -> str:
+        """Hand a job in without following it; gives back its id. Raises as `submit` does."""
+        kernel = get(job.kernel)
+        packed = wire.pack(kernel.plain(kernel.parse(job.params)))
+        return self._ask(self._message(job, packed, ()), Submitted).job
 
     def map(
         self,
@@ -135,7 +149,7 @@ class Client:
         self._pump.follow(answer.job, sink)
         return sink.futures
 
-    def job(self, id: str, *, path: Path | None = None) -> JobFuture:
+    def job(self, id: str, *, path: PathOf | None = None) -> JobFuture:
         """A job that was handed in before, by whomever: its results arrive here too.
 
         Raises:
@@ -146,31 +160,21 @@ class Client:
             raise Refused("map", f"{id} is a map: only who submitted it has its futures")
         kernel = get(info.kernel)
         params = kernel.parse(wire.unpack(info.params))
-        assembler = Assembler(kernel, params, path) if kernel.assembles else None
-        future = JobFuture(
-            id, info.name, info.tasks, kernel, params, assembler, self._cancel_quietly
-        )
-        self._pump.follow(id, future)
-        return future
+        return self._follow(id, info.name, info.tasks, kernel, params, path)
 
     def _message(self, job: Job, packed: bytes, items: tuple[bytes, ...]) -> Submit:
         uid = uuid.uuid4().bytes
         timeout_s = float(job.timeout_s or 0.0)
         return Submit(0, uid, job.kernel, packed, items, job.name, job.priority, timeout_s)
 
-    def _submitted(
-        self, message: Submit, name: str, kernel: Any, params: Any, assembler: Assembler | None
+    def _follow(
+        self, id: str, name: str, tasks: int, kernel: Any, params: Any, path: PathOf | None
     ) -> JobFuture:
-        try:
-            answer = self._ask(message, Submitted)
-        except BaseException:
-            if assembler is not None:
-                assembler.discard()
-            raise
-        future = JobFuture(
-            answer.job, name, answer.tasks, kernel, params, assembler, self._cancel_quietly
-        )
-        self._pump.follow(answer.job, future)
+        """A future for a job that the master has, fed from here on."""
+        file = path(id) if path is not None and kernel.assembles else None
+        assembler = Assembler(kernel, params, file) if kernel.assembles else None
+        future = JobFuture(id, name, tasks, kernel, params, assembler, self._cancel_quietly)
+        self._pump.follow(id, future)
         return future
 
     def _cancel_quietly(self, id: str) -> None:
@@ -218,7 +222,7 @@ class Client:
         addresses = self.status().memorias
         for address in addresses:
             try:
-                return ask_node(address, Ask(0, about, names), kind, self.timeout_s)
+                return ask_node(address, Ask(0, about, names), kind, self.timeout_s)[0]
             except NoCluster:
                 continue  # the other one may be there
         raise NoCluster(
@@ -231,32 +235,36 @@ class Client:
         return _checked(waiting, kind, self.address, self.timeout_s)
 
 
-def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float) -> M:
+def ask_node(
+    address: str, request: Ping | Ask, kind: type[M], timeout_s: float
+) -> tuple[M, float]:
     """Ask one node directly: a request and its answer, without joining anything.
 
     Args:
         address: of the node's ROUTER.
         timeout_s: seconds to wait.
 
+    Returns:
+        The answer, and the seconds from the sending to its arrival.
+
     Raises:
         NoCluster: nothing answered there in that time.
         Refused: the node does not answer such a question.
     """
-    sockets = transport.Sockets()
+    sockets, clock = transport.Sockets(), Clock()
     try:
         dealer = sockets.dealer(address)
         frames = wire.encode(replace(request, request=1))
-        clock = Clock()
-        end_s = clock.now() + timeout_s
-        asked = False
+        sent_s, end_s = None, clock.now() + timeout_s
         while clock.now() < end_s:
             # A message can only be sent once there is a connection.
-            asked = asked or dealer.send(frames) is transport.Sent.YES
-            sockets.poll(min(0.02, timeout_s))
+            if sent_s is None and dealer.send(frames) is transport.Sent.YES:
+                sent_s = clock.now()
+            sockets.poll(0.01)
             for answer in dealer.receive():
                 message, _ = wire.decode(answer)
                 if isinstance(message, kind):
-                    return message
+                    return message, clock.now() - (sent_s or 0.0)
                 if isinstance(message, Reject):
                     raise Refused(message.code, message.reason)
     finally:

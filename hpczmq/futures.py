@@ -80,6 +80,8 @@ class JobFuture(Future[Any], Sink):
         self.id = id
         #: The job's own name, or its id.
         self.name = name or id
+        #: The name, and what it is, in a few words for people.
+        self.label = f"{self.name}  {kernel.describe(params)}"
         #: How it ended; None before.
         self.info: JobInfo | None = None
         self._kernel = kernel

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from hpczmq._version import __version__
 from hpczmq.assembler import digest
-from hpczmq.atomic import output_error, replacing, temporary
+from hpczmq.atomic import discard, output_error, replacing, temporary
 from hpczmq.imagefile import PALETTES, write_png
 from hpczmq.model import Job, JobState, check_name
 
@@ -113,7 +113,7 @@ class ResultWriter:
         try:
             out.mkdir(parents=True, exist_ok=True)
             probe.touch(exist_ok=False)
-            probe.unlink()
+            discard(probe)
             path = table
             if table.exists():
                 os.close(os.open(table, os.O_RDWR | os.O_APPEND))
@@ -266,7 +266,7 @@ def _start_table(path: Path) -> None:
             raise
         os.replace(written, path)  # a file system without links
     finally:
-        written.unlink(missing_ok=True)
+        discard(written)
 
 
 def _header() -> bytes:

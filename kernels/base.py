@@ -122,6 +122,10 @@ class Kernel(ABC, Generic[P, T]):
         """
         raise NotImplementedError(f"{self.name} does not assemble")
 
+    def describe(self, params: P) -> str:
+        """The work in a few words, for people: "Numpy 640×480, 1000 iterations"."""
+        return self.name
+
     def capability(self, params: P) -> str:
         """What a slave must offer to run these parameters."""
         return self.name

@@ -1,0 +1,409 @@
+"""The command line: arguments → one call → exit code.
+
+Each verb has its Spanish name too, and so have the options of the system that this one replaces.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from hpczmq import atomic, batch, commands, config, demo
+from hpczmq._version import __version__
+from hpczmq.errors import ConfigError, HpczmqError, LocalError
+from hpczmq.imagefile import PALETTES
+from hpczmq.model import Job, Policy
+from hpczmq.nodes import launch
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+app = typer.Typer(
+    name="hpczmq",
+    help="Batches of numeric jobs on many machines, over ZeroMQ.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Master = Annotated[
+    str | None,
+    typer.Option("--master", "--maestro", metavar="ADDR", help="HOST or HOST:PORT of the master."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="S", help="Seconds to wait for the cluster.")
+]
+Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs.")]
+Nodes = Annotated[list[str] | None, typer.Argument(metavar="[NODE…]", help="Only these nodes.")]
+Out = Annotated[Path, typer.Option("--out", "--salida", help="Folder of the results.")]
+Palette = Annotated[
+    str, typer.Option("--palette", "--paleta", help=f"One of {', '.join(PALETTES)}.")
+]
+Slaves = Annotated[int, typer.Option("--slaves", "--esclavos", help="Slaves of the local cluster.")]
+Slots = Annotated[
+    int | None, typer.Option("--slots", help="Worker processes a slave; all cores shared out.")
+]
+Memorias = Annotated[int, typer.Option("--memorias", help="Memorias of the local cluster, 0..2.")]
+Name = Annotated[str | None, typer.Option("--name", "--nombre", help="Of the node, for people.")]
+Bind = Annotated[str | None, typer.Option("--bind", help="HOST or HOST:PORT to listen on.")]
+ControlBind = Annotated[
+    str | None, typer.Option("--control-bind", help="HOST or HOST:PORT to publish on.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Listen beyond loopback, where everybody may connect.")
+]
+LogLevel = Annotated[
+    str | None, typer.Option("--log-level", help="debug, info, warning or error.")
+]
+
+
+def command(name: str, *others: str) -> Callable[[F], F]:
+    """Offer a function under a name, and under others that the help does not list."""
+
+    def register(function: F) -> F:
+        app.command(name)(function)
+        for other in others:
+            app.command(other, hidden=True)(function)
+        return function
+
+    return register
+
+
+# --- Work -------------------------------------------------------------------------------------
+
+
+@command("run", "correr")
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A job file; - is standard input.")],
+    out: Out = Path("results"),
+    slaves: Slaves = 2,
+    slots: Slots = None,
+    memorias: Memorias = 2,
+    palette: Palette = PALETTES[0],
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Run a job file and write the results; without --master on a cluster of its own."""
+    target = commands.Target(master, timeout, json)
+    sizes = {"slaves": slaves, "slots": slots, "memorias": memorias}
+    return commands.run(target, batch.load(file), out, palette, **sizes)
+
+
+@command("render", "trabajo")
+def render(
+    width: Annotated[int, typer.Option("--width", "--ancho", help="Pixels.")] = 800,
+    height: Annotated[int, typer.Option("--height", "--alto", help="Pixels.")] = 600,
+    iterations: Annotated[int, typer.Option("--iterations", "--iteraciones")] = 1000,
+    algorithm: Annotated[
+        str, typer.Option("--algorithm", "--algoritmo", help="Secuencial, Numpy or juliaCython.")
+    ] = "Numpy",
+    c: Annotated[str | None, typer.Option("--c", metavar="RE,IM", help="The set's c.")] = None,
+    center: Annotated[
+        str | None, typer.Option("--center", "--centro", metavar="X,Y", help="Middle of the window.")
+    ] = None,
+    half_width: Annotated[
+        float | None, typer.Option("--half-width", "--semiancho", help="From the middle to a side.")
+    ] = None,
+    priority: Annotated[
+        int, typer.Option("--priority", "--prioridad", help="1 high, 2 medium, 3 low.")
+    ] = 2,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture.")] = Path("julia.png"),
+    palette: Palette = PALETTES[0],
+    slaves: Slaves = 1,
+    slots: Slots = None,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Render one image; without --master on a cluster of its own."""
+    params: dict[str, Any] = {
+        "algorithm": algorithm, "width": width, "height": height, "iterations": iterations
+    }  # fmt: skip
+    params.update(_pair("--c", c, "c_re", "c_im"))
+    params.update(_pair("--center", center, "center_x", "center_y"))
+    if half_width is not None:
+        params["half_width"] = half_width
+    job = Job("julia", params, output.stem if _is_name(output.stem) else "", priority)
+    target = commands.Target(master, timeout, json)
+    return commands.render(target, job, output, palette, slaves=slaves, slots=slots)
+
+
+@command("demo")
+def tour(
+    out: Out = Path("demo"),
+    palette: Palette = PALETTES[0],
+    json: Json = False,
+) -> int:
+    """A short tour: a cluster on this machine, six jobs, their pictures."""
+    return commands.run(commands.Target("", None, json), demo.jobs(), out, palette, memorias=2)
+
+
+@command("submit", "cargar-trabajos")
+def submit(
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A job file.")] = None,
+    archivo: Annotated[str | None, typer.Option("--archivo", hidden=True)] = None,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Hand the jobs of a file in, print their ids, and don't wait."""
+    name = file or archivo
+    if name is None:
+        raise LocalError("submit: no job file: name one, or - for standard input")
+    return commands.submit(commands.Target(master, timeout, json), batch.load(name))
+
+
+@command("wait", "esperar")
+def wait(ids: Ids, master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+    """Wait until jobs have ended; exit code 1 if one has no result."""
+    return commands.wait_for(commands.Target(master, timeout, json), ids)
+
+
+@command("fetch", "descargar")
+def fetch(
+    ids: Ids,
+    out: Out = Path("results"),
+    palette: Palette = PALETTES[0],
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Wait for jobs that were handed in, and write their results."""
+    return commands.fetch(commands.Target(master, timeout, json), ids, out, palette)
+
+
+@command("cancel", "cancelar")
+def cancel(ids: Ids, master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+    """End jobs, what runs of them too."""
+    return commands.cancel(commands.Target(master, timeout, json), ids)
+
+
+@command("clear", "limpiar-cola")
+def clear(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+    """Cancel every job that has not started."""
+    return commands.clear(commands.Target(master, timeout, json))
+
+
+# --- Looking ----------------------------------------------------------------------------------
+
+
+@command("status", "estado")
+def status(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+    """The cluster in a few lines."""
+    return commands.status(commands.Target(master, timeout, json))
+
+
+@command("jobs", "trabajos")
+def jobs(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+    """All jobs that the master remembers."""
+    return commands.jobs(commands.Target(master, timeout, json))
+
+
+@command("job")
+def job(
+    id: Annotated[str, typer.Argument(metavar="ID")],
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """One job, with everything that is known of it."""
+    return commands.job(commands.Target(master, timeout, json), id)
+
+
+@command("slaves", "esclavos")
+def slaves(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+    """All slaves, and what they do."""
+    return commands.slaves(commands.Target(master, timeout, json))
+
+
+@command("metrics", "metricas")
+def metrics(
+    nodes: Nodes = None, master: Master = None, timeout: Timeout = None, json: Json = False
+) -> int:
+    """The newest metrics of each node, from a memoria."""
+    return commands.metrics(commands.Target(master, timeout, json), nodes or ())
+
+
+@command("alerts", "alertas")
+def alerts(
+    nodes: Nodes = None, master: Master = None, timeout: Timeout = None, json: Json = False
+) -> int:
+    """What is wrong now, from a memoria."""
+    return commands.alerts(commands.Target(master, timeout, json), nodes or ())
+
+
+@command("top", "monitorear")
+def top(
+    interval: Annotated[
+        float, typer.Option("--interval", "--intervalo", metavar="S", help="Seconds a frame.")
+    ] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print one frame.")] = False,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """The live dashboard; Ctrl-C ends it."""
+    return commands.top(commands.Target(master, timeout, json), interval, once)
+
+
+@command("ping")
+def ping(
+    address: Annotated[str, typer.Argument(metavar="ADDR", help="HOST or HOST:PORT of any node.")],
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Ask a node directly: who it is, and how far."""
+    return commands.ping(commands.Target(None, timeout, json), address)
+
+
+@command("policy", "politica")
+def policy(
+    name: Annotated[str, typer.Argument(help=" or ".join(p.value for p in Policy))],
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Choose slaves by another policy from now on."""
+    return commands.policy(commands.Target(master, timeout, json), name)
+
+
+# --- Nodes ------------------------------------------------------------------------------------
+
+
+@command("master", "maestro")
+def master(
+    bind: Bind = None,
+    control_bind: ControlBind = None,
+    policy: Annotated[str | None, typer.Option("--policy", "--politica")] = None,
+    heartbeat: Annotated[float | None, typer.Option("--heartbeat", metavar="S")] = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Be the master: owns the queue, places the tasks."""
+    launch.master(
+        config.load(
+            {
+                "bind": bind, "control_bind": control_bind, "policy": policy,
+                "heartbeat_s": heartbeat, "insecure": insecure or None, "log_level": log_level,
+            }  # fmt: skip
+        )
+    )
+
+
+@command("slave", "esclavo")
+def slave(
+    master: Master = None,
+    name: Name = None,
+    slots: Annotated[int | None, typer.Option("--slots", help="Worker processes.")] = None,
+    bind: Annotated[
+        str | None, typer.Option("--bind", help='HOST:PORT to answer pings on, or "off".')
+    ] = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Be a slave: runs tasks in its slots."""
+    launch.slave(
+        config.load(
+            {
+                "master": master, "name": name, "slots": slots, "bind": bind,
+                "insecure": insecure or None, "log_level": log_level,
+            }  # fmt: skip
+        )
+    )
+
+
+@command("memoria")
+def memoria(
+    master: Master = None,
+    name: Name = None,
+    number: Annotated[
+        int | None, typer.Option("--number", "--numero", help="1 or 2; chooses the ports.")
+    ] = None,
+    bind: Bind = None,
+    control_bind: ControlBind = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Be a memoria: watches the cluster and raises alerts."""
+    launch.memoria(
+        config.load(
+            {
+                "master": master, "name": name, "number": number, "bind": bind,
+                "control_bind": control_bind, "insecure": insecure or None,
+                "log_level": log_level,
+            }  # fmt: skip
+        )
+    )
+
+
+# --- From arguments to an exit code -----------------------------------------------------------
+
+
+def _pair(option: str, text: str | None, first: str, second: str) -> dict[str, float]:
+    if text is None:
+        return {}
+    try:
+        a, b = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{option} = {text}: must be two numbers, like -0.8,0.156") from None
+    return {first: a, second: b}
+
+
+def _is_name(text: str) -> bool:
+    return text.isascii() and text.isidentifier()
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        print(f"hpczmq {__version__}")
+        raise typer.Exit
+
+
+def _interrupted(number: int, frame: object) -> None:
+    """First signal: stop in order. Second one: at once, leaving nothing but half a line."""
+    signal.signal(signal.SIGINT, _at_once)
+    signal.signal(signal.SIGTERM, _at_once)
+    raise KeyboardInterrupt
+
+
+def _at_once(number: int, frame: object) -> None:
+    atomic.discard_all()
+    os._exit(130)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit code (CONTRACT)."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted)
+    try:
+        result = typer.main.get_command(app).main(
+            arguments, prog_name="hpczmq", standalone_mode=False
+        )
+        sys.stdout.flush()
+        return int(result or 0)
+    except typer.exceptions.TyperException as error:  # bad usage
+        error.show()
+        return 2
+    except HpczmqError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

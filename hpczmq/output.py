@@ -1,0 +1,59 @@
+"""What a command says: results on stdout (a table, or one JSON document), the rest on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from rich.console import Console, RenderableType
+
+from hpczmq import wire
+from hpczmq.errors import ProtocolError
+
+
+class Output:
+    """Both streams of one command. Colour only on a terminal, and not with NO_COLOR."""
+
+    def __init__(self, as_json: bool = False) -> None:
+        self.as_json = as_json
+        # Piped, a table is as wide as it wants: scripts must not get cut or folded cells.
+        width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
+        self.out = Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+        self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+
+    def show(self, shown: RenderableType, data: Any) -> None:
+        """Print a result, in the form that was asked for."""
+        if self.as_json:
+            json.dump(plain(data), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+            sys.stdout.write("\n")
+        else:
+            self.out.print(shown)
+
+
+def plain(value: Any) -> Any:
+    """A value of ours in JSON's words: rows as objects, states as words, ids as hex."""
+    if is_dataclass(value):
+        return {f.name: _field(f.name, getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "params" and isinstance(value, bytes):  # a job's parameters travel packed
+        try:
+            return plain(wire.unpack(value, lists=True)) if value else {}
+        except ProtocolError:
+            return value.hex()
+    return plain(value)

@@ -1,0 +1,185 @@
+"""Rows as rich tables. Whatever came from elsewhere is put in as `Text`, never as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from hpczmq import wire
+from hpczmq.batch import Row
+from hpczmq.errors import ProtocolError, shown
+from hpczmq.model import (
+    Alert,
+    ClusterInfo,
+    JobInfo,
+    JobState,
+    NodeMetrics,
+    SlaveInfo,
+    SlaveState,
+)
+
+_STATE_STYLES = {
+    "queued": "dim",
+    "running": "cyan",
+    "done": "green",
+    "failed": "bold red",
+    "cancelled": "yellow",
+    "ready": "green",
+    "silent": "yellow",
+    "lost": "bold red",
+}
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table; a column whose name starts with `>` is set to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(
+            column.lstrip(">"), justify="right" if right else "left", overflow="fold"
+        )
+    return made
+
+
+def state(value: str) -> Text:
+    """A state in its colour."""
+    return Text(value, _STATE_STYLES.get(value, ""))
+
+
+def seconds(value: float) -> str:
+    """A time span, short: 0.31 s, 12.4 s, 3:05, 2:00:00."""
+    if value < 10:
+        return f"{value:.2f} s"
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(int(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(value: int) -> str:
+    """Bytes, short."""
+    return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+
+
+def params_of(info: JobInfo) -> dict[str, Any]:
+    """A job's parameters; empty for a `map`."""
+    try:
+        values = wire.unpack(info.params) if info.params else {}
+    except ProtocolError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def what(kernel: str, params: dict[str, Any]) -> str:
+    """A job in a few words: Numpy 640×480, 1000 iterations."""
+    if "width" not in params or "height" not in params:
+        return kernel
+    name = params.get("algorithm", kernel)
+    return f"{name} {params['width']}×{params['height']}, {params.get('iterations')} it."
+
+
+def batch(rows: Sequence[Row]) -> Table:
+    """What a batch came to."""
+    made = table("Results", "job", "what", ">prio", "state", ">tasks", ">time", "picture")
+    for row in rows:
+        target = row.picture or row.folder
+        made.add_row(
+            Text(row.name or row.id), Text(row.what), str(row.priority),
+            state(row.state), str(row.tasks), seconds(row.seconds), Text(target),
+        )  # fmt: skip
+    return made
+
+
+def jobs(rows: Sequence[JobInfo]) -> Table:
+    """Jobs of the master."""
+    made = table(
+        "Jobs", "id", "name", "what", ">prio", "state", ">done", ">running", ">tasks", ">waited",
+        ">ran", "why",
+    )  # fmt: skip
+    for row in rows:
+        made.add_row(
+            Text(row.id), Text(shown(row.name)), Text(shown(what(row.kernel, params_of(row)))),
+            str(row.priority), state(row.state.name.lower()), str(row.done), str(row.running),
+            str(row.tasks), seconds(row.waited_s), seconds(row.ran_s), Text(shown(row.cause)),
+        )  # fmt: skip
+    return made
+
+
+def slaves(rows: Sequence[SlaveInfo]) -> Table:
+    """Slaves of the master."""
+    made = table(
+        "Slaves", "name", "state", ">slots", ">busy", ">held", ">done", ">CPU", ">free memory",
+        ">latency", ">heard",
+    )  # fmt: skip
+    for row in rows:
+        lost = row.state is SlaveState.LOST
+        made.add_row(
+            Text(shown(row.name)), state(row.state.name.lower()), str(row.slots),
+            str(0 if lost else row.metrics.slots_busy), str(row.tasks),
+            str(row.metrics.tasks_done), f"{row.metrics.cpu_percent:.0f} %",
+            size(row.metrics.memory_free_bytes), f"{row.metrics.latency_s * 1e3:.1f} ms",
+            f"{seconds(row.silent_s)} ago",
+        )  # fmt: skip
+    return made
+
+
+def metrics(rows: Sequence[NodeMetrics]) -> Table:
+    """Newest metrics of each node."""
+    made = table(
+        "Metrics", "node", ">CPU", ">load", ">memory", ">free", ">latency", ">busy", ">held",
+        ">done", ">failed", ">age",
+    )  # fmt: skip
+    for row in rows:
+        m = row.metrics
+        made.add_row(
+            Text(shown(row.node)), f"{m.cpu_percent:.0f} %", f"{m.load:.2f}",
+            f"{m.memory_percent:.0f} %", size(m.memory_free_bytes),
+            f"{m.latency_s * 1e3:.1f} ms", str(m.slots_busy), str(m.tasks_held),
+            str(m.tasks_done), str(m.tasks_failed), seconds(row.age_s),
+        )  # fmt: skip
+    return made
+
+
+def alerts(rows: Sequence[Alert]) -> Table:
+    """Alerts that are active."""
+    made = table("Alerts", "severity", "node", "rule", "text", ">for")
+    for row in rows:
+        made.add_row(
+            Text(shown(row.severity), "bold red"), Text(shown(row.node)), Text(shown(row.rule)),
+            Text(shown(row.text, 200)), seconds(row.age_s),
+        )  # fmt: skip
+    return made
+
+
+def cluster(row: ClusterInfo) -> Text:
+    """The cluster in a few lines."""
+    running = f"{row.tasks_running:,} running, {row.tasks_waiting:,} waiting"
+    lines = (
+        f"cluster   {shown(row.cluster)}, {shown(row.software)}, epoch {row.epoch},"
+        f" up {seconds(row.up_s)}",
+        f"slaves    {row.slaves} with {row.slots} slots, policy {shown(row.policy)}",
+        f"jobs      {row.jobs_running} running, {row.jobs_queued} queued, {row.jobs_ended} ended",
+        f"tasks     {running}, {row.tasks_done:,} done",
+        f"clients   {row.clients}, {row.frames_dropped} broken messages dropped",
+        f"memorias  {', '.join(map(shown, row.memorias)) or 'none'}",
+    )
+    return Text("\n".join(lines))
+
+
+def job(row: JobInfo) -> Text:
+    """One job, everything that is known."""
+    params = ", ".join(f"{key}={shown(str(v))}" for key, v in params_of(row).items()) or "a map"
+    lines = (
+        f"id        {row.id}",
+        f"name      {shown(row.name) or '-'}",
+        f"kernel    {shown(row.kernel)}: {params}",
+        f"state     {row.state.name.lower()}, priority {row.priority}",
+        f"tasks     {row.done} done, {row.running} running, {row.failed} failed, of {row.tasks}",
+        f"time      waited {seconds(row.waited_s)}, ran {seconds(row.ran_s)}",
+        *([f"why       {row.cause}"] if row.cause else []),
+    )
+    return Text("\n".join(lines), "red" if row.state is JobState.FAILED else "")

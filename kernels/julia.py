@@ -1,0 +1,317 @@
+"""The Julia set: parameters, tiles, and the choice between three implementations of one loop.
+
+    dx  = 2*half_width / max(W - 1, 1)
+    x_i = center_x + (i - (W - 1)/2) * dx          column i = 0 … W-1
+    y_j = center_y + ((H - 1)/2 - j) * dx          row j = 0 (top) … H-1
+    n = 0
+    while n < iterations and zx*zx + zy*zy <= 4:    starting from (x_i, y_j)
+        zx, zy = zx*zx - zy*zy + c_re, 2*zx*zy + c_im
+        n += 1
+    counts[j, i] = n
+
+IEEE binary64, every operation rounded once and in this order, no fused multiply-add: then each
+implementation, tile size, machine and instruction set gives the same bytes.
+
+`Secuencial` (`secuencial`) is the loop above in Python and the reference, `Numpy`
+(`numpy_blocks`) needs no compiler, `juliaCython` (`_julia`) is the fast one.
+
+Numpy is not imported here: the master imports this module to split jobs, and every command to
+check them, and its 0.1 s would be most of their start.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
+
+from hpczmq import limits
+from hpczmq.errors import KernelMissing, ParameterError
+from hpczmq.kernels import parameters
+from hpczmq.kernels.base import CancelFlag, Kernel
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Counts = NDArray[numpy.uint16] | NDArray[numpy.uint32]
+
+#: The implementations, as they are spelled; case does not matter where they are read.
+ALGORITHMS = ("Secuencial", "Numpy", "juliaCython")
+
+#: Half a window's width, at most: 2*half_width and what is added to it stay far from overflow.
+HALF_WIDTH_MAX = 1e100
+
+_TILE_AREA_MAX = limits.tile_pixels_max**2
+
+
+class CountsFunction(Protocol):
+    """The one signature of the three implementations."""
+
+    def __call__(self, params: JuliaParams, tile: Tile, out: Counts, cancelled: CancelFlag) -> None:
+        """Write the counts of `tile` into `out`.
+
+        Args:
+            params: the whole image; its `algorithm` is not looked at.
+            tile: the part to compute, inside the image.
+            out: shape (tile.height, tile.width), C-contiguous, of the dtype of `params`.
+            cancelled: looked at once a row of the tile, or more often.
+
+        Raises:
+            Cancelled: the flag was set; `out` is then of no use.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JuliaParams:
+    """One image: its size, its window on the plane, the constant c, and how to compute it.
+
+    Raises `ParameterError` for a value out of range. Ints are taken as floats where a float is
+    meant; `algorithm` is kept in its canonical spelling.
+    """
+
+    #: "Secuencial", "Numpy" or "juliaCython": the same counts at another speed.
+    algorithm: str = field(default="juliaCython", metadata={"check": parameters.word(ALGORITHMS)})
+    #: Columns of the image, in pixels.
+    width: int = field(
+        metadata={"check": parameters.whole_number(1, limits.side_pixels_max)},
+    )
+    #: Rows of the image, in pixels.
+    height: int = field(
+        metadata={"check": parameters.whole_number(1, limits.side_pixels_max)},
+    )
+    #: Where counting stops; 0 gives an image of zeros.
+    iterations: int = field(
+        default=1000, metadata={"check": parameters.whole_number(0, limits.iterations_max)}
+    )
+    #: The constant of z² + c; any finite number.
+    c_re: float = field(default=-0.772691322542185, metadata={"check": parameters.real_number()})
+    c_im: float = field(default=0.124281466072787, metadata={"check": parameters.real_number()})
+    #: The middle of the window on the plane; any finite number.
+    center_x: float = field(default=0.0, metadata={"check": parameters.real_number()})
+    center_y: float = field(default=0.0, metadata={"check": parameters.real_number()})
+    #: From the window's middle to the middle of its last column; the height follows from the
+    #: image's shape, since pixels are square.
+    half_width: float = field(
+        default=1.6,
+        metadata={"check": parameters.real_number(above=0.0, most=HALF_WIDTH_MAX)},
+    )
+    #: Side of the square tiles, in pixels; 0 leaves it to the kernel.
+    tile: int = field(
+        default=0,
+        metadata={
+            "check": parameters.whole_number(0, limits.tile_pixels_max, " (0 chooses it for you)")
+        },
+    )
+
+    def __post_init__(self) -> None:
+        parameters.check_fields(self)
+        if len(TileGrid(self.width, self.height, self.tile_side)) > limits.tasks_per_job_max:
+            raise ParameterError(
+                "tile",
+                self.tile,
+                f"makes more than {limits.tasks_per_job_max} tiles of {self.width}x{self.height}; "
+                f"must be 0 or at least {_side_least(self.width, self.height)}",
+            )
+
+    @property
+    def dx(self) -> float:
+        """Distance of two neighbouring pixels on the plane.
+
+        Of the whole image, never of a tile: every tile has to see the same coordinates.
+        """
+        return 2 * self.half_width / max(self.width - 1, 1)
+
+    @property
+    def dtype(self) -> str:
+        """Of the counts, as `numpy.dtype.str`: uint16 as long as `iterations` fits it."""
+        return "<u2" if self.iterations <= 0xFFFF else "<u4"
+
+    @property
+    def tile_side(self) -> int:
+        """Side of the tiles in pixels, chosen if `tile` is 0."""
+        if self.tile:
+            return self.tile
+        return max(limits.tile_pixels_default, _side_least(self.width, self.height))
+
+
+def _side_least(width: int, height: int) -> int:
+    """The smallest power of two that cuts an image into no more tiles than a job may have."""
+    side = 1
+    while len(TileGrid(width, height, side)) > limits.tasks_per_job_max:
+        side *= 2
+    return side
+
+
+class Tile(NamedTuple):
+    """A rectangle of an image, in pixels; (x, y) is its upper left one."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+class TileGrid(Sequence[Tile]):
+    """The tiles of an image row by row, each made when it is asked for.
+
+    Those of the last column and row are cut off at the image's edge.
+    """
+
+    __slots__ = ("_columns", "_height", "_rows", "_side", "_width")
+
+    def __init__(self, width: int, height: int, side: int) -> None:
+        self._width, self._height, self._side = width, height, side
+        self._columns, self._rows = -(-width // side), -(-height // side)
+
+    def __len__(self) -> int:
+        return self._columns * self._rows
+
+    @overload
+    def __getitem__(self, index: int) -> Tile: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Tile, ...]: ...
+    def __getitem__(self, index: int | slice) -> Tile | tuple[Tile, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"tile {index} of {len(self)}")
+        row, column = divmod(index % len(self), self._columns)
+        x, y, side = column * self._side, row * self._side, self._side
+        return Tile(x, y, min(side, self._width - x), min(side, self._height - y))
+
+
+class JuliaKernel(Kernel[JuliaParams, Tile]):
+    """Julia sets in tiles; a job's result is an array of counts, shape (height, width)."""
+
+    name = "julia"
+    assembles = True
+
+    def parse(self, params: Mapping[str, Any]) -> JuliaParams:
+        """See `Kernel.parse`; `width` and `height` have no default."""
+        return parameters.parse(JuliaParams, self.name, params)
+
+    def faults(self, params: Mapping[str, Any]) -> list[ParameterError]:
+        """See `Kernel.faults`; these are all of them."""
+        return parameters.faults(JuliaParams, self.name, params)
+
+    def plain(self, params: JuliaParams) -> dict[str, Any]:
+        """See `Kernel.plain`."""
+        return parameters.plain(params)
+
+    def split(self, params: JuliaParams) -> TileGrid:
+        """The tiles, row by row."""
+        return TileGrid(params.width, params.height, params.tile_side)
+
+    def whole(self, params: JuliaParams) -> Tile:
+        """The image as one tile.
+
+        Raises:
+            ParameterError: it is larger than a result may be.
+        """
+        if params.width * params.height > _TILE_AREA_MAX:
+            raise ParameterError(
+                "width",
+                params.width,
+                f"times height = {params.height} must be at most {_TILE_AREA_MAX} pixels for an "
+                "image in one piece; submit it as a job, which is cut into tiles",
+            )
+        return Tile(0, 0, params.width, params.height)
+
+    def task(self, values: Sequence[Any]) -> Tile:
+        """A tile from ``x, y, width, height``. Whether it is inside its image `run` checks."""
+        if len(values) == 4 and all(type(v) is int for v in values):
+            tile = Tile(*values)
+            side, area = limits.side_pixels_max, tile.width * tile.height
+            placed = 0 <= tile.x < side and 0 <= tile.y < side
+            if placed and tile.width > 0 and tile.height > 0 and area <= _TILE_AREA_MAX:
+                return tile
+        raise ParameterError(
+            "task", values, f"must be x, y, width, height of at most {_TILE_AREA_MAX} pixels"
+        )
+
+    def run(self, params: JuliaParams, task: Tile, cancelled: CancelFlag) -> Counts:
+        """The counts of one tile.
+
+        Returns:
+            Shape (task.height, task.width), uint16 or uint32 (see `JuliaParams.dtype`), values
+            0 to `iterations`.
+
+        Raises:
+            Cancelled: the flag was set.
+            KernelMissing: `juliaCython` is asked for and not compiled here.
+            ParameterError: the tile is not inside the image.
+        """
+        self.require(params)
+        if task.x + task.width > params.width or task.y + task.height > params.height:
+            raise ParameterError(
+                "task", tuple(task), f"must be inside {params.width}x{params.height} pixels"
+            )
+        import numpy  # here, see the top
+
+        out = numpy.empty((task.height, task.width), params.dtype)
+        counts_of(params.algorithm)(params, task, out, cancelled)
+        return out
+
+    def allocate(self, params: JuliaParams) -> tuple[tuple[int, ...], str]:
+        """Shape (height, width), and uint16 or uint32."""
+        return (params.height, params.width), params.dtype
+
+    def place(self, result: Any, task: Tile, array: Any) -> None:
+        """Copy a tile's counts to where they belong in the image; see `Kernel.place`."""
+        shape, dtype = (task.height, task.width), array.dtype
+        if getattr(result, "shape", None) != shape or result.dtype != dtype:
+            got = f"{getattr(result, 'dtype', type(result).__name__)}{getattr(result, 'shape', '')}"
+            raise ParameterError("result", got, f"must be {dtype}{shape} for {task}")
+        array[task.y : task.y + task.height, task.x : task.x + task.width] = result
+
+    def capability(self, params: JuliaParams) -> str:
+        """``julia:`` and the algorithm."""
+        return f"{self.name}:{params.algorithm}"
+
+    def capabilities(self) -> tuple[str, ...]:
+        """All algorithms; without `juliaCython` where it is not compiled."""
+        present = ALGORITHMS if not _why_not_compiled() else ALGORITHMS[:2]
+        return tuple(f"{self.name}:{algorithm}" for algorithm in present)
+
+    def require(self, params: JuliaParams) -> None:
+        """See `Kernel.require`; only `juliaCython` can be missing."""
+        if params.algorithm == "juliaCython" and _why_not_compiled():
+            raise KernelMissing(
+                f"julia:juliaCython: its compiled part is missing here ({_why_not_compiled()}); "
+                "install a C compiler (Debian: apt-get install gcc python3-dev), then "
+                "pip install --force-reinstall --no-binary hpczmq hpczmq, or from a clone: make. "
+                "Until then use algorithm = Numpy"
+            )
+
+
+def counts_of(algorithm: str) -> CountsFunction:
+    """The function behind a canonical name; imported now, for it imports numpy or compiled code."""
+    match algorithm:
+        case "Secuencial":
+            from hpczmq.kernels import secuencial
+
+            return secuencial.counts
+        case "Numpy":
+            from hpczmq.kernels import numpy_blocks
+
+            return numpy_blocks.counts
+        case "juliaCython":
+            from hpczmq.kernels import _julia
+
+            return _julia.counts
+    raise AssertionError(f"JuliaParams let {algorithm!r} pass")
+
+
+@functools.cache
+def _why_not_compiled() -> str:
+    """Why the compiled module can't be used, or nothing if it can.
+
+    It is imported for it: a file that was built for another machine is there and of no use.
+    """
+    try:
+        import hpczmq.kernels._julia  # noqa: F401  (imported to see whether it can be)
+    except ImportError as error:
+        return str(error)
+    return ""
