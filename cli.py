@@ -20,6 +20,23 @@ from hpczmq.errors import ConfigError, HpczmqError, LocalError
 from hpczmq.imagefile import PALETTES
 from hpczmq.model import Job, Policy
 from hpczmq.nodes import launch
+from hpczmq.options import (
+    Bind,
+    ControlBind,
+    Ids,
+    Insecure,
+    Json,
+    LogLevel,
+    Master,
+    Memorias,
+    Name,
+    Nodes,
+    Out,
+    Palette,
+    Slaves,
+    Slots,
+    Timeout,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,37 +47,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Master = Annotated[
-    str | None,
-    typer.Option("--master", "--maestro", metavar="ADDR", help="HOST or HOST:PORT of the master."),
-]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Timeout = Annotated[
-    float | None, typer.Option("--timeout", metavar="S", help="Seconds to wait for the cluster.")
-]
-Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs.")]
-Nodes = Annotated[list[str] | None, typer.Argument(metavar="[NODE…]", help="Only these nodes.")]
-Out = Annotated[Path, typer.Option("--out", "--salida", help="Folder of the results.")]
-Palette = Annotated[
-    str, typer.Option("--palette", "--paleta", help=f"One of {', '.join(PALETTES)}.")
-]
-Slaves = Annotated[int, typer.Option("--slaves", "--esclavos", help="Slaves of the local cluster.")]
-Slots = Annotated[
-    int | None, typer.Option("--slots", help="Worker processes a slave; all cores shared out.")
-]
-Memorias = Annotated[int, typer.Option("--memorias", help="Memorias of the local cluster, 0..2.")]
-Name = Annotated[str | None, typer.Option("--name", "--nombre", help="Of the node, for people.")]
-Bind = Annotated[str | None, typer.Option("--bind", help="HOST or HOST:PORT to listen on.")]
-ControlBind = Annotated[
-    str | None, typer.Option("--control-bind", help="HOST or HOST:PORT to publish on.")
-]
-Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Listen beyond loopback, where everybody may connect.")
-]
-LogLevel = Annotated[
-    str | None, typer.Option("--log-level", help="debug, info, warning or error.")
-]
 
 
 def command(name: str, *others: str) -> Callable[[F], F]:
@@ -106,7 +92,8 @@ def render(
     ] = "Numpy",
     c: Annotated[str | None, typer.Option("--c", metavar="RE,IM", help="The set's c.")] = None,
     center: Annotated[
-        str | None, typer.Option("--center", "--centro", metavar="X,Y", help="Middle of the window.")
+        str | None,
+        typer.Option("--center", "--centro", metavar="X,Y", help="Middle of the window."),
     ] = None,
     half_width: Annotated[
         float | None, typer.Option("--half-width", "--semiancho", help="From the middle to a side.")
@@ -114,7 +101,9 @@ def render(
     priority: Annotated[
         int, typer.Option("--priority", "--prioridad", help="1 high, 2 medium, 3 low.")
     ] = 2,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture.")] = Path("julia.png"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="The picture.")] = Path(
+        "julia.png"
+    ),
     palette: Palette = PALETTES[0],
     slaves: Slaves = 1,
     slots: Slots = None,
@@ -124,8 +113,11 @@ def render(
 ) -> int:
     """Render one image; without --master on a cluster of its own."""
     params: dict[str, Any] = {
-        "algorithm": algorithm, "width": width, "height": height, "iterations": iterations
-    }  # fmt: skip
+        "algorithm": algorithm,
+        "width": width,
+        "height": height,
+        "iterations": iterations,
+    }
     params.update(_pair("--c", c, "c_re", "c_im"))
     params.update(_pair("--center", center, "center_x", "center_y"))
     if half_width is not None:
@@ -288,11 +280,13 @@ def master(
 ) -> None:
     """Be the master: owns the queue, places the tasks."""
     launch.master(
-        config.load(
-            {
-                "bind": bind, "control_bind": control_bind, "policy": policy,
-                "heartbeat_s": heartbeat, "insecure": insecure or None, "log_level": log_level,
-            }  # fmt: skip
+        _settings(
+            bind=bind,
+            control_bind=control_bind,
+            policy=policy,
+            heartbeat_s=heartbeat,
+            insecure=insecure or None,
+            log_level=log_level,
         )
     )
 
@@ -310,11 +304,13 @@ def slave(
 ) -> None:
     """Be a slave: runs tasks in its slots."""
     launch.slave(
-        config.load(
-            {
-                "master": master, "name": name, "slots": slots, "bind": bind,
-                "insecure": insecure or None, "log_level": log_level,
-            }  # fmt: skip
+        _settings(
+            master=master,
+            name=name,
+            slots=slots,
+            bind=bind,
+            insecure=insecure or None,
+            log_level=log_level,
         )
     )
 
@@ -333,17 +329,24 @@ def memoria(
 ) -> None:
     """Be a memoria: watches the cluster and raises alerts."""
     launch.memoria(
-        config.load(
-            {
-                "master": master, "name": name, "number": number, "bind": bind,
-                "control_bind": control_bind, "insecure": insecure or None,
-                "log_level": log_level,
-            }  # fmt: skip
+        _settings(
+            master=master,
+            name=name,
+            number=number,
+            bind=bind,
+            control_bind=control_bind,
+            insecure=insecure or None,
+            log_level=log_level,
         )
     )
 
 
 # --- From arguments to an exit code -----------------------------------------------------------
+
+
+def _settings(**given: Any) -> config.Config:
+    """A node's settings: what was given here, and else the environment and the file."""
+    return config.load(given)
 
 
 def _pair(option: str, text: str | None, first: str, second: str) -> dict[str, float]:
@@ -392,7 +395,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return int(result or 0)
     except typer.exceptions.TyperException as error:  # bad usage
-        error.show()
+        print(f"{error.format_message()} (`hpczmq --help` tells more)", file=sys.stderr)
         return 2
     except HpczmqError as error:
         print(error, file=sys.stderr)

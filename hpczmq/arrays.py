@@ -29,7 +29,7 @@ def packed(array: np.ndarray[Any, Any]) -> tuple[bytes, memoryview]:
     array = np.ascontiguousarray(array)
     if array.dtype.kind not in _KINDS or array.nbytes > limits.buffer_bytes_max:
         raise ValueError(f"{array.dtype} of {array.nbytes} bytes does not travel as one result")
-    buffer = memoryview(array.reshape(-1).view(np.uint8))
+    buffer = memoryview(array.reshape(-1).view(np.uint8).data)
     return wire.pack([array.dtype.str, array.shape, _digest(buffer)]), buffer
 
 

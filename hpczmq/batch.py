@@ -149,9 +149,7 @@ class _PathOf:
         return self.folder(self.job, id) / "counts.npy"
 
 
-def write(
-    job: Job, future: JobFuture, writer: ResultWriter, folder: Path, palette: str
-) -> Row:
+def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, palette: str) -> Row:
     """Write the files of a job that has ended; its row."""
     kernel = get(job.kernel)
     parsed = kernel.parse(job.params)
@@ -167,9 +165,7 @@ def write(
         state, cause = JobState.FAILED, str(error)
     seconds = future.info.ran_s if future.info else 0.0
     slaves = {name: Share(tally.tasks, tally.seconds) for name, tally in future.slaves.items()}
-    record = Record(
-        future.id, job, state, future.tasks, seconds, params, slaves, cause=cause
-    )
+    record = Record(future.id, job, state, future.tasks, seconds, params, slaves, cause=cause)
     writer.write(folder, record, result, palette)
     picture = folder / "image.png"
     return Row(
@@ -203,4 +199,3 @@ def engine(
         return
     with LocalCluster(**sizes) as cluster, Client(cluster.address, timeout=timeout_s) as client:
         yield client, cluster.check
-

@@ -235,9 +235,7 @@ class Client:
         return _checked(waiting, kind, self.address, self.timeout_s)
 
 
-def ask_node(
-    address: str, request: Ping | Ask, kind: type[M], timeout_s: float
-) -> tuple[M, float]:
+def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float) -> tuple[M, float]:
     """Ask one node directly: a request and its answer, without joining anything.
 
     Args:

@@ -143,7 +143,7 @@ class LocalCluster:
             node.log.close()
 
     def _start(self, role: str, *settings: str) -> _Node:
-        log = tempfile.TemporaryFile(prefix="hpczmq-")
+        log = tempfile.TemporaryFile(prefix="hpczmq-")  # noqa: SIM115 — open as long as the node
         process = subprocess.Popen(
             spawn.command("hpczmq.nodes", role, "lifeline=true", "log_level=info", *settings),
             stdin=subprocess.PIPE,

@@ -13,7 +13,7 @@ from typing import Any
 from rich.text import Text
 
 from hpczmq import batch, config, dashboard, tables, transport
-from hpczmq.client import Client, ask_node
+from hpczmq.client import Client, PathOf, ask_node
 from hpczmq.clock import Clock
 from hpczmq.errors import OutputError, ParameterError
 from hpczmq.imagefile import PALETTES, write_png
@@ -138,12 +138,16 @@ def fetch(target: Target, ids: Sequence[str], out: Path, palette: str) -> int:
             params = tables.params_of(info)
             job = Job(info.kernel, params, info.name, info.priority)
             folder = writer.folder(job.name or info.id)
-            future = client.job(info.id, path=lambda id, folder=folder: folder / "counts.npy")  # type: ignore[misc]  # a default argument binds the loop's value
+            future = client.job(info.id, path=_counts_in(folder))
             while not future.done():
                 wait([future], _LOOK_S)
             rows.append(batch.write(job, future, writer, folder, palette))
     target.output.show(tables.batch(rows), rows)
     return int(any(row.failed for row in rows))
+
+
+def _counts_in(folder: Path) -> PathOf:
+    return lambda id: folder / "counts.npy"
 
 
 def cancel(target: Target, ids: Sequence[str]) -> int:
@@ -248,5 +252,3 @@ def top(target: Target, interval_s: float, once: bool) -> int:
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
         dashboard.watch(client, target.output.out, interval_s, stop)
     return 0
-
-

@@ -109,7 +109,7 @@ def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def _typed(place: str, key: str, value: object) -> Any:
     """A setting's value as its type, from TOML (typed already) or from text."""
-    kinds = {field.name: type(field.default) for field in fields(Config)}
+    kinds: dict[str, type] = {field.name: type(field.default) for field in fields(Config)}
     if key not in kinds:
         raise ConfigError(f"{place}: not a setting: use one of {', '.join(kinds)}")
     kind = kinds[key]

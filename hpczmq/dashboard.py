@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -59,11 +58,11 @@ def frame(view: View) -> RenderableType:
 def watch(client: Client, console: Console, interval_s: float, until: threading.Event) -> None:
     """Draw a frame every `interval_s` until told to stop; a cluster that is away is waited for."""
     with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
-        draw: Callable[[RenderableType], None] = lambda what: live.update(what, refresh=True)
         while True:
             try:
-                draw(frame(look(client)))
+                live.update(frame(look(client)), refresh=True)
             except HpczmqError as error:
-                draw(Text(f"waiting for the cluster: {error}", "yellow"))
+                waiting = Text(f"waiting for the cluster: {error}", "yellow")
+                live.update(waiting, refresh=True)
             if until.wait(interval_s):
                 return

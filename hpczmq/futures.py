@@ -126,6 +126,7 @@ class JobFuture(Future[Any], Sink):
             self.fail(JobFailed(f"{self.name}: a result can't be used: {error}"))
 
     def over(self, info: JobInfo) -> None:
+        """The job has ended: give its result, or why there is none."""
         self.info = info
         if self.done():
             return
@@ -141,6 +142,7 @@ class JobFuture(Future[Any], Sink):
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
+        """Nothing more will come of this job."""
         if self._assembler is not None:
             self._assembler.discard()
         if not self.done():
@@ -200,6 +202,7 @@ class TaskFuture(Future[Any]):
         if self._done_callbacks:
             self._invoke_callbacks()  # type: ignore[attr-defined]  # Future's own
 
+
 class MapSink(Sink):
     """The tasks of one `map`."""
 
@@ -222,6 +225,7 @@ class MapSink(Sink):
             future.tell()
 
     def over(self, info: JobInfo) -> None:
+        """The job has ended; tasks without an outcome will not get one."""
         if info.state is JobState.CANCELLED:
             for future in self.futures:
                 future.cancel()
@@ -229,6 +233,7 @@ class MapSink(Sink):
             self.fail(TaskFailed(f"{info.id}: no outcome: {info.cause or info.state.name}"))
 
     def fail(self, error: BaseException) -> None:
+        """Nothing more will come of any task."""
         with self._condition:
             settled = [future for future in self.futures if future.settle(None, error)]
             self._condition.notify_all()

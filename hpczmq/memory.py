@@ -166,7 +166,9 @@ class Memory:
                 return Pong(request, Role.MEMORIA, hello.name, hello.software, self.metrics)
             case Ask(request, About.METRICS, names):
                 wanted = [n for n in self.nodes.values() if not names or n.name in names]
-                rows = [NodeMetrics(n.name, now - n.samples[-1][0], n.samples[-1][1]) for n in wanted]
+                rows = [
+                    NodeMetrics(n.name, now - n.samples[-1][0], n.samples[-1][1]) for n in wanted
+                ]
                 return MetricsAnswer(request, tuple(sorted(rows, key=lambda row: row.node)))
             case Ask(request, About.ALERTS, names):
                 active = [a for a in self.alerts(now) if not names or a.node in names]

@@ -170,7 +170,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The slave lives, and holds these leases (running, queued, or with unacknowledged outcomes)."""
+    """The slave lives, and holds these leases: running, queued, or not acknowledged whole."""
 
     sequence: Count
     metrics: Metrics
@@ -218,7 +218,8 @@ class Fetch:
     """Send me the chunks of this job from `cursor` on, `credit` of them at most, as they come.
 
     It says all there is to say, so a lost one is just said again, and a reader that is slow is
-    sent nothing.
+    sent nothing. With the `request` of the last one it is the same wish with more credit, and
+    what was sent is not sent twice; with a new one everything from `cursor` on is.
     """
 
     request: Count

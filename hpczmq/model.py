@@ -117,7 +117,9 @@ def check_name(name: str) -> None:
     wrong = sorted({c for c in name if not (c.isalnum() or c in " -_.,+=@")})
     if wrong or name.startswith((".", " ")) or name.endswith((".", " ")):
         raise ParameterError(
-            "name", name, "must be letters, digits and -_.,+=@ only, with no dot or space at its ends"
+            "name",
+            name,
+            "must be letters, digits and -_.,+=@ only, with no dot or space at its ends",
         )
 
 

@@ -15,6 +15,7 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -56,7 +57,7 @@ class BatchProgress:
         self._console = console
         self._live = console.is_terminal
         self._progress = Progress(*columns(), console=console, expand=True, disable=not self._live)
-        self._bars: list[tuple[JobFuture, int]] = []
+        self._bars: list[tuple[JobFuture, TaskID]] = []
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -34,7 +34,6 @@ from hpczmq.messages import (
     Reject,
     SetPolicy,
     Submit,
-    Submitted,
 )
 from hpczmq.model import JobInfo, Metrics, Outcome, Role
 
@@ -248,11 +247,14 @@ class Session:
         if followed.asked - followed.cursor <= limits.chunk_credit // 2:
             self._fetch(chunk.job, followed, now)
 
-    def _fetch(self, job: str, followed: Followed, now: float) -> None:
-        self.requests += 1
-        followed.request, followed.sent_s = self.requests, now
+    def _fetch(self, job: str, followed: Followed, now: float, *, again: bool = False) -> None:
+        """Give more credit; or, with `again`, ask anew, for something may have been lost."""
+        if again:
+            self.requests += 1
+            followed.request = self.requests
+        followed.sent_s = now
         followed.asked = followed.cursor + limits.chunk_credit
-        fetch = Fetch(self.requests, job, followed.cursor, limits.chunk_credit)
+        fetch = Fetch(followed.request, job, followed.cursor, limits.chunk_credit)
         self._actions.append(Send(fetch))
 
     def _tick(self, now: float) -> None:
@@ -274,4 +276,4 @@ class Session:
                 self._actions.append(Send(pending.request))
         for job, followed in self.followed.items():
             if followed.sent_s <= late_s:
-                self._fetch(job, followed, now)
+                self._fetch(job, followed, now, again=True)

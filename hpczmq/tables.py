@@ -38,9 +38,7 @@ def table(title: str, *columns: str) -> Table:
     made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
     for column in columns:
         right = column.startswith(">")
-        made.add_column(
-            column.lstrip(">"), justify="right" if right else "left", overflow="fold"
-        )
+        made.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
     return made
 
 

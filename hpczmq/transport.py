@@ -20,6 +20,8 @@ from hpczmq.wire import Buffer
 
 DISPATCH_PORT: Final = 5001
 CONTROL_PORT: Final = 5011
+#: Hosts that stand for every interface of a machine; nobody can dial them.
+_EVERYWHERE: Final = ("0.0.0.0", "[::]", "*")  # noqa: S104 — named to be told apart, not bound
 
 
 class Sent(Enum):
@@ -73,7 +75,13 @@ class Socket:
     @property
     def port(self) -> int:
         """The port that a bound socket got."""
-        return int(self.raw.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").rsplit(b":", 1)[1])
+        return int(self._endpoint().rpartition(":")[2])
+
+    def _endpoint(self) -> str:
+        """The address that was bound or dialled last; empty before."""
+        raw = self.raw.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(raw, bytes), "libzmq gives bytes for this option"
+        return raw.rstrip(b"\0").decode()
 
     def connect(self, address: str) -> None:
         """Dial an address; zmq goes on trying by itself."""
@@ -84,7 +92,7 @@ class Socket:
 
     def connect_only(self, address: str) -> None:
         """Dial an address and hang up on the one before it, if that was another."""
-        old = self.raw.getsockopt(zmq.LAST_ENDPOINT).rstrip(b"\0").decode()
+        old = self._endpoint()
         if old != address:
             if old:
                 self.raw.disconnect(old)
@@ -192,7 +200,7 @@ def reachable_host(bind: str, peer: str) -> str:
     peer; asking for it sends nothing.
     """
     host = host_of(bind)
-    if host not in ("0.0.0.0", "[::]", "*"):
+    if host not in _EVERYWHERE:
         return host
     target, port = host_of(peer).strip("[]"), int(peer.rpartition(":")[2])
     try:

@@ -45,9 +45,7 @@ TOPICS: Final[dict[type[Message], bytes]] = {
 _HEADS: Final = frozenset({MAGIC, *TOPICS.values()})
 
 
-def encode(
-    message: Message, buffers: Sequence[Buffer] = (), topic: bytes = MAGIC
-) -> list[Buffer]:
+def encode(message: Message, buffers: Sequence[Buffer] = (), topic: bytes = MAGIC) -> list[Buffer]:
     """The frames of a message, with its raw buffers last."""
     kind, values = _WRITERS[type(message)]
     body: bytes = msgpack.packb([kind, *values(message)], default=_plain)
@@ -128,11 +126,11 @@ def _reader(hint: Any) -> Reader:
     if isinstance(hint, EnumMeta):
         return _member(hint)
     if is_dataclass(hint):
-        return _record(hint, lambda values: hint(*values))
+        return _record(hint)
     return _scalar(hint, bounds)
 
 
-def _scalar(hint: type, bounds: Bounds) -> Reader:
+def _scalar(hint: Any, bounds: Bounds) -> Reader:
     low, high = bounds
 
     def number(value: Any) -> Any:
@@ -140,8 +138,8 @@ def _scalar(hint: type, bounds: Bounds) -> Reader:
             raise ProtocolError("type", f"{shown(value)} is no {hint.__name__} {low}..{high}")
         return value
 
-    def real(value: Any) -> float:
-        return number(float(value) if type(value) is int else value)  # type: ignore[no-any-return]
+    def real(value: Any) -> Any:
+        return number(float(value) if type(value) is int else value)
 
     def sized(value: Any) -> Any:
         if type(value) is not hint or not low <= len(value) <= high:
@@ -156,8 +154,8 @@ def _scalar(hint: type, bounds: Bounds) -> Reader:
     return {int: number, float: real, str: sized, bytes: sized, bool: plain}[hint]
 
 
-def _member(hint: EnumMeta) -> Reader:
-    members: dict[int, Any] = {member.value: member for member in hint}  # type: ignore[var-annotated]
+def _member(hint: Any) -> Reader:
+    members: dict[int, Any] = {one.value: one for one in hint}
 
     def member(value: Any) -> Any:
         found = members.get(value) if type(value) is int else None
@@ -173,7 +171,7 @@ def _rows(reader: Reader, bounds: Bounds) -> Reader:
 
     def rows(value: Any) -> tuple[Any, ...]:
         if type(value) is not tuple or not low <= len(value) <= high:
-            raise ProtocolError("bounds", f"{shown(value)} is no list of {low}..{high}")
+            raise ProtocolError("bounds", f"not a list of {low}..{high} rows")
         return tuple([reader(row) for row in value])
 
     return rows
@@ -192,7 +190,9 @@ def _columns(cls: Any, bounds: Bounds) -> Reader:
             raise ProtocolError("bounds", f"{cls.__name__}: {len(value[0])} rows")
         if not value[0]:
             return ()
-        return tuple(map(cls, *[check(column) for check, column in zip(checks, value, strict=True)]))
+        return tuple(
+            map(cls, *[check(column) for check, column in zip(checks, value, strict=True)])
+        )
 
     return columns
 
@@ -222,7 +222,7 @@ def _column(hint: Any) -> Callable[[tuple[Any, ...]], Sequence[Any]]:
     return column
 
 
-def _record(cls: Any, make: Callable[[list[Any]], Any]) -> Reader:
+def _record(cls: Any) -> Reader:
     hints = get_type_hints(cls, include_extras=True)
     readers = [_reader(hints[name]) for name in _names(cls)]
     width = len(readers)
@@ -230,7 +230,7 @@ def _record(cls: Any, make: Callable[[list[Any]], Any]) -> Reader:
     def record(values: Any) -> Any:
         if type(values) is not tuple or len(values) != width:
             raise ProtocolError("fields", f"{cls.__name__} takes {width} fields")
-        return make([read(value) for read, value in zip(readers, values, strict=True)])
+        return cls(*[read(value) for read, value in zip(readers, values, strict=True)])
 
     return record
 

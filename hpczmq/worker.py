@@ -243,7 +243,9 @@ class Worker:
             case Received(message, None):
                 self._from_master(message, now)
             case Received(Ping(request), peer):
-                pong = Pong(request, Role.SLAVE, self._hello.name, self._hello.software, self._measured())
+                pong = Pong(
+                    request, Role.SLAVE, self._hello.name, self._hello.software, self._measured()
+                )
                 self._do(Send(pong, peer=peer))
             case Received():
                 pass  # nothing else is answered on the own ROUTER
@@ -402,7 +404,9 @@ class Worker:
                 self._do(Send(replace(self._hello, leases=self.held())))
             case Due.BEAT:
                 beat = self.membership
-                self._do(Send(Heartbeat(beat.sequence, self._measured(), self.held(), beat.generation)))
+                self._do(
+                    Send(Heartbeat(beat.sequence, self._measured(), self.held(), beat.generation))
+                )
             case Due.NOTHING:
                 pass
         late_s = now - limits.resend_heartbeats * self.membership.heartbeat_s

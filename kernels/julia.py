@@ -266,6 +266,11 @@ class JuliaKernel(Kernel[JuliaParams, Tile]):
             raise ParameterError("result", got, f"must be {dtype}{shape} for {task}")
         array[task.y : task.y + task.height, task.x : task.x + task.width] = result
 
+    def describe(self, params: JuliaParams) -> str:
+        """The algorithm, the size in pixels and the iterations."""
+        size = f"{params.width}×{params.height}"
+        return f"{params.algorithm} {size}, {params.iterations} iterations"
+
     def capability(self, params: JuliaParams) -> str:
         """``julia:`` and the algorithm."""
         return f"{self.name}:{params.algorithm}"

@@ -161,8 +161,8 @@ def faults(
 
 
 def plain(params: DataclassInstance) -> dict[str, Any]:
-    """The fields as the plain values that travel; a tuple becomes a list."""
-    values = {name: getattr(params, name) for name in _table(type(params)).names}
+    """The fields in their order, as the plain values that travel; a tuple becomes a list."""
+    values = {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 

@@ -14,16 +14,18 @@ One that can't be loaded breaks nothing but itself: `broken` lists it with the r
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpczmq import limits
 from hpczmq.errors import ParameterError
 from hpczmq.kernels.base import Kernel
 from hpczmq.kernels.diagnostics import EchoKernel, PayloadKernel, SleepKernel
 from hpczmq.kernels.julia import JuliaKernel
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 AnyKernel = Kernel[Any, Any]
 
@@ -99,7 +101,9 @@ def _others() -> _Others:
     return found
 
 
-def _entries() -> Iterator[importlib.metadata.EntryPoint]:
+def _entries() -> Iterator[EntryPoint]:
+    import importlib.metadata  # here, for most processes need none of this and it takes 40 ms
+
     yield from importlib.metadata.entry_points(group=GROUP)
     for value in os.environ.get(VARIABLE, "").split(","):
         if value.strip():
@@ -107,7 +111,7 @@ def _entries() -> Iterator[importlib.metadata.EntryPoint]:
             yield importlib.metadata.EntryPoint(name, value.strip(), VARIABLE)
 
 
-def _loaded(entry: importlib.metadata.EntryPoint) -> AnyKernel:
+def _loaded(entry: EntryPoint) -> AnyKernel:
     """Import one entry and hold it against the interface, as far as that can be seen."""
     loaded = entry.load()
     kernel = loaded() if isinstance(loaded, type) else loaded

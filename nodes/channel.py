@@ -25,7 +25,7 @@ class Channel:
         self._out: deque[memoryview] = deque()
         self._reader = _reader()
         #: The piece that is being read, and how much of it is here.
-        self._piece = bytearray(self._reader.send(None))
+        self._piece = bytearray(_size(next(self._reader)))
         self._got = 0
 
     # --- Out ----------------------------------------------------------------------------------
@@ -82,10 +82,14 @@ class Channel:
             message = None
             if isinstance(wanted, list):
                 message, wanted = wanted, next(self._reader)
-            assert isinstance(wanted, int)
-            self._piece, self._got = bytearray(wanted), 0
+            self._piece, self._got = bytearray(_size(wanted)), 0
             if message is not None:
                 return message
+
+
+def _size(wanted: int | list[bytearray]) -> int:
+    assert isinstance(wanted, int), "one message at a time"
+    return wanted
 
 
 def _reader() -> Generator[int | list[bytearray], bytearray, None]:

@@ -60,7 +60,9 @@ class Slave:
     def run(self) -> None:
         """Serve until told to stop."""
         say_ready(role="slave", name=self.shell.name, pid=os.getpid())
-        log.info("slave %s with %d slots for %s", self.shell.name, len(self.core.slots), self.master)
+        log.info(
+            "slave %s with %d slots for %s", self.shell.name, len(self.core.slots), self.master
+        )
         while not self.done:
             self.turn()
         self.slots.close(subprocess.Popen.wait)

@@ -17,6 +17,10 @@ from hpczmq.wire import Buffer
 log = logging.getLogger(__name__)
 
 
+def _unnamed_file(folder: str | None) -> IO[bytes]:
+    return tempfile.TemporaryFile(prefix="hpczmq-", dir=folder, buffering=0)
+
+
 class _Spool:
     def __init__(self) -> None:
         self.file: IO[bytes] | None = None
@@ -41,7 +45,7 @@ class ResultStore:
         assert cursor == len(spool.chunks), f"chunk {cursor} of {job}, after {len(spool.chunks)}"
         try:
             if spool.file is None:
-                spool.file = tempfile.TemporaryFile(prefix="hpczmq-", dir=self._folder, buffering=0)
+                spool.file = _unnamed_file(self._folder)
             sizes = [len(frame) for frame in frames]
             spool.file.seek(spool.end)
             for frame in frames:

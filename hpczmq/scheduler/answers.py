@@ -97,7 +97,9 @@ def cluster_info(state: ClusterState, now: float) -> ClusterInfo:
         jobs_queued=jobs.count(JobState.QUEUED),
         jobs_running=jobs.count(JobState.RUNNING),
         jobs_ended=sum(job.ended for job in jobs),
-        tasks_waiting=sum(state.jobs[id].waiting for queue in state.queues.values() for id in queue),
+        tasks_waiting=sum(
+            state.jobs[id].waiting for queue in state.queues.values() for id in queue
+        ),
         tasks_running=running,
         tasks_done=state.tasks_done,
         clients=sum(not client.address for client in state.clients.values()),

@@ -65,9 +65,7 @@ def _check_slaves(state: ClusterState) -> None:
 
 
 def _check_clients(state: ClusterState) -> None:
-    watched = {
-        (job, peer) for peer, client in state.clients.items() for job in client.watches
-    }
+    watched = {(job, peer) for peer, client in state.clients.items() for job in client.watches}
     booked = {(job, peer) for job, peers in state.watchers.items() for peer in peers}
     assert watched == booked, "a wish is booked on both sides"
     assert not set(state.clients) & set(state.peers), "a connection has one role"

@@ -21,10 +21,7 @@ from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
 
 _OPEN = (TaskState.WAITING, TaskState.LEASED)
 #: Every state byte after the end of its job.
-_CANCEL = bytes(
-    TaskState.CANCELLED if byte in _OPEN else byte
-    for byte in range(256)
-)
+_CANCEL = bytes(TaskState.CANCELLED if byte in _OPEN else byte for byte in range(256))
 
 
 # --- Moves ------------------------------------------------------------------------------------
@@ -35,8 +32,13 @@ def move_task(state: ClusterState, job: JobRecord, index: int, new: TaskState, n
     old = job.states[index]
     state.story.append((job.id, index, old, new, now))
     if (old, new) not in TASK_MOVES:
-        told = [row for row in state.story if row[:2] == (job.id, index)]
-        check(TASK_MOVES, TaskState(old), new, f"task {index} of {job.id}, {told}")  # type: ignore[arg-type]  # IntEnum keys are invariant
+        told = [
+            f"{TaskState(before).name} → {TaskState(after).name} at {then:.3f}"
+            for id, task, before, after, then in state.story
+            if (id, task) == (job.id, index)
+        ]
+        who = f"task {index} of {job.id}: {'; '.join(told)}"
+        check(TASK_MOVES, TaskState(old), new, who)
     job.states[index] = new
     job.counts[old] -= 1
     job.counts[new] += 1
@@ -44,7 +46,7 @@ def move_task(state: ClusterState, job: JobRecord, index: int, new: TaskState, n
 
 def move_job(job: JobRecord, new: JobState, now: float) -> None:
     """Change a job's state, along a row of the table."""
-    check(JOB_MOVES, job.state, new, f"job {job.id}")  # type: ignore[arg-type]  # as above
+    check(JOB_MOVES, job.state, new, f"job {job.id}")
     job.state = new
     if new is JobState.RUNNING:
         job.started_s = now
@@ -154,7 +156,9 @@ def accept(
     job = state.jobs.get(report.job)
     if job is None or job.state.ended:
         return  # nobody waits for it; the acknowledgement lets the slave forget it
-    fresh = [o for o in report.outcomes if o.index < len(job.states) and job.states[o.index] in _OPEN]
+    fresh = [
+        o for o in report.outcomes if o.index < len(job.states) and job.states[o.index] in _OPEN
+    ]
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}
         buffers = _of(kept, report.outcomes, buffers)
@@ -193,9 +197,7 @@ def _sort(
     return final, again
 
 
-def settle(
-    state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float
-) -> None:
+def settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
     """Give a task its final state, and free it from the lease that holds it."""
     index = outcome.index
     move_task(state, job, index, TaskState.DONE if outcome.status.good else TaskState.FAILED, now)
@@ -218,9 +220,7 @@ def _release(state: ClusterState, job: JobRecord, index: int, reported: int) -> 
             revoke(state, lease)  # nobody needs the second copy
 
 
-def _retry(
-    state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float
-) -> None:
+def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
     """Let a task that lost its worker wait again, before the others."""
     _release(state, job, outcome.index, lease)
     move_task(state, job, outcome.index, TaskState.WAITING, now)
@@ -229,9 +229,7 @@ def _retry(
     state.actions.append(Note(f"task {outcome.index} of {job.id} is run again: {text}"))
 
 
-def _of(
-    kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]
-) -> Sequence[Buffer]:
+def _of(kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]) -> Sequence[Buffer]:
     """The buffers of some of the outcomes; each ARRAY owns the next one."""
     owners = [o.index for o in outcomes if o.status is Status.ARRAY]
     return [buffer for index, buffer in zip(owners, buffers, strict=True) if index in kept]
@@ -311,9 +309,6 @@ def deliver_to(state: ClusterState, job: JobRecord, peer: bytes, now: float) -> 
         state.actions.append(Deliver(peer, job.id, watch.cursor))
         watch.cursor += 1
     if job.state.ended and watch.cursor >= job.chunks:
+        # The wish is kept: a fetch that crossed this must not have it all sent again.
         info = job_info(state, job, now)
         state.actions.append(Send(peer, Ended(watch.request, job.chunks, info)))
-        del state.clients[peer].watches[job.id]
-        state.watchers[job.id].discard(peer)
-        if not state.watchers[job.id]:
-            del state.watchers[job.id]

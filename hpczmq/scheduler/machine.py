@@ -83,9 +83,7 @@ class Scheduler:
         policy: Policy = Policy.LEAST_LOADED,
     ) -> None:
         control = Control(epoch, 1, policy.value, False)
-        self.state = ClusterState(
-            cluster, software, epoch, heartbeat_s, control_port, control, now
-        )
+        self.state = ClusterState(cluster, software, epoch, heartbeat_s, control_port, control, now)
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -114,7 +112,9 @@ class Scheduler:
     def _received(self, event: Received, now: float) -> None:
         state, peer, message = self.state, event.peer, event.message
         if isinstance(message, Ping):
-            self._send(peer, Pong(message.request, Role.MASTER, state.cluster, state.software, Metrics()))
+            self._send(
+                peer, Pong(message.request, Role.MASTER, state.cluster, state.software, Metrics())
+            )
         elif isinstance(message, Hello):
             self._hello(peer, message, now)
         elif peer in state.peers:
@@ -216,8 +216,10 @@ class Scheduler:
         if job is None:
             self._send(peer, unknown_job(fetch.request, fetch.job))
             return
-        watch = Watch(fetch.request, fetch.cursor, fetch.cursor + fetch.credit)
-        state.clients[peer].watches[job.id] = watch
+        watches, cursor = state.clients[peer].watches, fetch.cursor
+        if job.id in watches and watches[job.id].request == fetch.request:
+            cursor = max(cursor, watches[job.id].cursor)  # what was sent is on its way
+        watches[job.id] = Watch(fetch.request, cursor, fetch.cursor + fetch.credit)
         state.watchers.setdefault(job.id, set()).add(peer)
         ledger.deliver_to(state, job, peer, now)
 
@@ -249,9 +251,7 @@ class Scheduler:
 
     def _control(self, policy: str | None = None, closing: bool = False) -> None:
         old = self.state.control
-        self.state.control = Control(
-            old.epoch, old.generation + 1, policy or old.policy, closing
-        )
+        self.state.control = Control(old.epoch, old.generation + 1, policy or old.policy, closing)
         self.state.actions.append(Publish(self.state.control))
 
     def _send(self, peer: bytes, message: Message) -> None:

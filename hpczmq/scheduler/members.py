@@ -51,9 +51,7 @@ def join_client(state: ClusterState, peer: bytes, hello: Hello, now: float) -> N
 
 
 def _welcome(state: ClusterState) -> Welcome:
-    return Welcome(
-        state.cluster, state.epoch, state.heartbeat_s, state.control_port, state.control
-    )
+    return Welcome(state.cluster, state.epoch, state.heartbeat_s, state.control_port, state.control)
 
 
 def heard(state: ClusterState, slave: SlaveRecord, now: float) -> None:
@@ -101,7 +99,9 @@ def lose(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
     """Give up a slave: its tasks go elsewhere at once. What it still reports is welcome."""
     if slave.state is not SlaveState.LOST:
         _move(slave, SlaveState.LOST)
-        state.actions.append(Note(f"slave {slave.name} is lost ({why}), {len(slave.leases)} leases"))
+        state.actions.append(
+            Note(f"slave {slave.name} is lost ({why}), {len(slave.leases)} leases")
+        )
     for lease in list(slave.leases.values()):
         ledger.give_back(state, lease, now)
     if slave.peer is not None:
@@ -152,5 +152,5 @@ def tick(state: ClusterState, now: float) -> None:
 
 
 def _move(slave: SlaveRecord, new: SlaveState) -> None:
-    check(SLAVE_MOVES, slave.state, new, f"slave {slave.name}")  # type: ignore[arg-type]  # IntEnum keys are invariant
+    check(SLAVE_MOVES, slave.state, new, f"slave {slave.name}")
     slave.state = new

@@ -102,7 +102,5 @@ def _assign(job: JobRecord, slave: SlaveRecord, lease: int, indices: list[int]) 
     submit = job.submit
     tasks = tuple([Task(index, job.tasks[index]) for index in indices])
     params = b"" if job.is_map else submit.params
-    message = Assign(
-        lease, job.id, submit.kernel, params, job.is_map, tasks, submit.timeout_s
-    )
+    message = Assign(lease, job.id, submit.kernel, params, job.is_map, tasks, submit.timeout_s)
     return Send(slave.peer, message)

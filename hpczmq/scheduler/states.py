@@ -6,8 +6,9 @@ diagrams in docs/states.md are made from these tables.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 from hpczmq.model import JobState, SlaveState
 
@@ -52,7 +53,7 @@ SLAVE_MOVES: Final[dict[tuple[SlaveState, SlaveState], str]] = {
 }
 
 
-def check(moves: dict[tuple[IntEnum, IntEnum], str], old: IntEnum, new: IntEnum, who: str) -> None:
+def check(moves: Mapping[Any, str], old: IntEnum, new: IntEnum, who: str) -> None:
     """Raise AssertionError unless the table has this move; `who` tells the story."""
     if (old, new) not in moves:
         raise AssertionError(f"{old.name} → {new.name} can't happen: {who}")

@@ -1,0 +1,39 @@
+"""The options that several commands share, each said once: its names, its type, its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpczmq.imagefile import PALETTES
+
+Master = Annotated[
+    str | None,
+    typer.Option("--master", "--maestro", metavar="ADDR", help="HOST or HOST:PORT of the master."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Timeout = Annotated[
+    float | None, typer.Option("--timeout", metavar="S", help="Seconds to wait for the cluster.")
+]
+Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs.")]
+Nodes = Annotated[list[str] | None, typer.Argument(metavar="[NODE…]", help="Only these nodes.")]
+Out = Annotated[Path, typer.Option("--out", "--salida", help="Folder of the results.")]
+Palette = Annotated[
+    str, typer.Option("--palette", "--paleta", help=f"One of {', '.join(PALETTES)}.")
+]
+Slaves = Annotated[int, typer.Option("--slaves", "--esclavos", help="Slaves of the local cluster.")]
+Slots = Annotated[
+    int | None, typer.Option("--slots", help="Worker processes a slave; all cores shared out.")
+]
+Memorias = Annotated[int, typer.Option("--memorias", help="Memorias of the local cluster, 0..2.")]
+Name = Annotated[str | None, typer.Option("--name", "--nombre", help="Of the node, for people.")]
+Bind = Annotated[str | None, typer.Option("--bind", help="HOST or HOST:PORT to listen on.")]
+ControlBind = Annotated[
+    str | None, typer.Option("--control-bind", help="HOST or HOST:PORT to publish on.")
+]
+Insecure = Annotated[
+    bool, typer.Option("--insecure", help="Listen beyond loopback, where everybody may connect.")
+]
+LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
