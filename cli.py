@@ -61,6 +61,16 @@ def command(name: str, *others: str) -> Callable[[F], F]:
     return register
 
 
+def question(name: str, other: str, ask: Callable[[commands.Target], int]) -> None:
+    """Offer a command that needs to know nothing but the cluster; its help is `ask`'s."""
+
+    def asks(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+        return ask(commands.Target(master, timeout, json))
+
+    asks.__doc__ = ask.__doc__
+    command(name, other)(asks)
+
+
 # --- Work -------------------------------------------------------------------------------------
 
 
@@ -122,7 +132,7 @@ def render(
     params.update(_pair("--center", center, "center_x", "center_y"))
     if half_width is not None:
         params["half_width"] = half_width
-    job = Job("julia", params, output.stem if _is_name(output.stem) else "", priority)
+    job = Job("julia", params, output.stem if output.stem.isidentifier() else "", priority)
     target = commands.Target(master, timeout, json)
     return commands.render(target, job, output, palette, slaves=slaves, slots=slots)
 
@@ -177,25 +187,14 @@ def cancel(ids: Ids, master: Master = None, timeout: Timeout = None, json: Json 
     return commands.cancel(commands.Target(master, timeout, json), ids)
 
 
-@command("clear", "limpiar-cola")
-def clear(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
-    """Cancel every job that has not started."""
-    return commands.clear(commands.Target(master, timeout, json))
+question("clear", "limpiar-cola", commands.clear)
 
 
 # --- Looking ----------------------------------------------------------------------------------
 
-
-@command("status", "estado")
-def status(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
-    """The cluster in a few lines."""
-    return commands.status(commands.Target(master, timeout, json))
-
-
-@command("jobs", "trabajos")
-def jobs(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
-    """All jobs that the master remembers."""
-    return commands.jobs(commands.Target(master, timeout, json))
+question("status", "estado", commands.status)
+question("jobs", "trabajos", commands.jobs)
+question("slaves", "esclavos", commands.slaves)
 
 
 @command("job")
@@ -207,12 +206,6 @@ def job(
 ) -> int:
     """One job, with everything that is known of it."""
     return commands.job(commands.Target(master, timeout, json), id)
-
-
-@command("slaves", "esclavos")
-def slaves(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
-    """All slaves, and what they do."""
-    return commands.slaves(commands.Target(master, timeout, json))
 
 
 @command("metrics", "metricas")
@@ -357,10 +350,6 @@ def _pair(option: str, text: str | None, first: str, second: str) -> dict[str, f
     except ValueError:
         raise ConfigError(f"{option} = {text}: must be two numbers, like -0.8,0.156") from None
     return {first: a, second: b}
-
-
-def _is_name(text: str) -> bool:
-    return text.isascii() and text.isidentifier()
 
 
 @app.callback(invoke_without_command=True)

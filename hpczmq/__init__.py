@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hpczmq import aio
     from hpczmq.client import Client
     from hpczmq.cluster import LocalCluster
+    from hpczmq.engines import execute
     from hpczmq.errors import (
         HpczmqError,
         JobFailed,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
         RemoteError,
         TaskFailed,
     )
-    from hpczmq.execute import execute
     from hpczmq.futures import JobFuture, TaskFuture
     from hpczmq.model import Job, JobState
 
@@ -66,14 +66,13 @@ _HOMES = {
     "LocalCluster": "hpczmq.cluster",
     "TaskFuture": "hpczmq.futures",
     "as_completed": "concurrent.futures",
+    "execute": "hpczmq.engines",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "aio":
         return import_module("hpczmq.aio")
-    if name == "execute":  # also the name of its module, which the import puts here
-        return import_module("hpczmq.execute").execute
     if name not in __all__:
         raise AttributeError(f"module 'hpczmq' has no attribute {name!r}")
     return getattr(import_module(_HOMES.get(name, "hpczmq.errors")), name)

@@ -158,7 +158,7 @@ def cancel(target: Target, ids: Sequence[str]) -> int:
 
 
 def clear(target: Target) -> int:
-    """Cancel what has not started."""
+    """Cancel every job that has not started."""
     with target.client() as client:
         ended = client.clear()
     return _ended(target, ended, "cleared")

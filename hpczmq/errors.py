@@ -11,6 +11,7 @@ gets to see: ``jobs.txt:7: width = 0: must be 1..1048576``. `exit_code` is what 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class HpczmqError(Exception):
@@ -18,6 +19,11 @@ class HpczmqError(Exception):
 
     #: What a command that ends with this error returns (CONTRACT: exit codes).
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled by its text and attributes, since the constructors take other arguments: an
+        # error that can't be unpickled takes a whole process pool down.
+        return _restored, (type(self), str(self), self.__dict__)
 
 
 class LocalError(HpczmqError):
@@ -113,6 +119,12 @@ class TaskFailed(RemoteError):
 
 class JobFailed(RemoteError):
     """A job ended without its whole result; carries the cause of the first task that failed."""
+
+
+def _restored(kind: type[HpczmqError], text: str, attributes: dict[str, Any]) -> HpczmqError:
+    error = kind.__new__(kind, text)
+    error.__dict__.update(attributes)
+    return error
 
 
 def shown(value: object, chars_max: int = 80) -> str:

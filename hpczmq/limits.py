@@ -114,6 +114,10 @@ linger_ms: Final = 1_000
 #: Messages that a shell takes from one socket before it places and looks at the clock again.
 messages_per_turn_max: Final = 1_000
 
+#: Futures that `execute` has with a foreign executor: enough to keep a hundred workers busy, and
+#: few enough to hold their results (256 of the default tiles are 16 MiB).
+executor_futures_max: Final = 256
+
 # --- Metrics and alerts -----------------------------------------------------------------------
 
 #: Samples that a memoria keeps of one node: an hour at a heartbeat a second.

@@ -20,6 +20,7 @@ from hpczmq.wire import Buffer
 
 DISPATCH_PORT: Final = 5001
 CONTROL_PORT: Final = 5011
+SLAVE_PORT: Final = 5002
 #: Hosts that stand for every interface of a machine; nobody can dial them.
 _EVERYWHERE: Final = ("0.0.0.0", "[::]", "*")  # noqa: S104 — named to be told apart, not bound
 

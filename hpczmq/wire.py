@@ -202,7 +202,8 @@ def _column(hint: Any) -> Callable[[tuple[Any, ...]], Sequence[Any]]:
     bounds = Bounds(0, 0)
     if get_origin(hint) is Annotated:
         hint, bounds = get_args(hint)[:2]
-    members = {member.value: member for member in hint} if isinstance(hint, EnumMeta) else {}
+    choices: Any = hint if isinstance(hint, EnumMeta) else ()
+    members = {one.value: one for one in choices}
     plain = int if members else hint
 
     def column(values: tuple[Any, ...]) -> Sequence[Any]:

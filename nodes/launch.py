@@ -11,8 +11,8 @@ from hpczmq import transport
 from hpczmq.config import Config, default_name
 from hpczmq.errors import ConfigError
 from hpczmq.nodes.shell import set_up_logging
+from hpczmq.transport import SLAVE_PORT
 
-SLAVE_PORT: Final = 5002
 MEMORIA_PORT: Final = 5002  # plus its number: 5003, 5004
 MEMORIA_ALERTS_PORT: Final = 5012  # plus its number: 5013, 5014
 
@@ -34,7 +34,7 @@ def slave(config: Config) -> None:
     """Be a slave until told to stop."""
     from hpczmq.nodes.slave import Slave
 
-    bind = "" if config.bind == "off" else _bind(config.bind, SLAVE_PORT)
+    bind = config.bind if config.bind in ("", "off") else _bind(config.bind, SLAVE_PORT)
     config = replace(
         config,
         master=_master(config),

@@ -11,6 +11,7 @@ from typing import assert_never
 from hpczmq import transport, wire
 from hpczmq.config import Config
 from hpczmq.cores import usable_cores
+from hpczmq.errors import BindError
 from hpczmq.kernels import capabilities
 from hpczmq.messages import PROTOCOL
 from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
@@ -44,7 +45,7 @@ class Slave:
         self.dealer = sockets.dealer(config.master)
         self.control = sockets.subscriber(wire.TOPIC_CONTROL)
         #: Answers pings; optional.
-        self.router = sockets.router(config.bind, config.insecure) if config.bind else None
+        self.router = _own_router(sockets, config)
         self.slots = Slots(sockets)
         self.done = False
         self.core = Worker(
@@ -54,12 +55,20 @@ class Slave:
             capabilities(),
             protocol=PROTOCOL,
             software=SOFTWARE,
-            address=config.bind or "",
+            address=self._address(config),
         )
+
+    def _address(self, config: Config) -> str:
+        """Where others can ping this slave; empty: nowhere."""
+        if self.router is None:
+            return ""
+        host = transport.reachable_host(config.bind or "127.0.0.1:0", config.master)
+        return f"tcp://{host}:{self.router.port}"
 
     def run(self) -> None:
         """Serve until told to stop."""
-        say_ready(role="slave", name=self.shell.name, pid=os.getpid())
+        port = self.router.port if self.router else None
+        say_ready(role="slave", name=self.shell.name, pid=os.getpid(), port=port)
         log.info(
             "slave %s with %d slots for %s", self.shell.name, len(self.core.slots), self.master
         )
@@ -114,3 +123,17 @@ class Slave:
                 self.done = True
             case _:
                 assert_never(action)
+
+
+def _own_router(sockets: transport.Sockets, config: Config) -> transport.Socket | None:
+    """The slave's own port. Nobody depends on it: when the standard one is taken, by another
+    slave on this machine, any free one will do, unless the user named it.
+    """
+    if config.bind == "off":
+        return None
+    if config.bind:
+        return sockets.router(config.bind, config.insecure)
+    try:
+        return sockets.router(f"tcp://127.0.0.1:{transport.SLAVE_PORT}")
+    except BindError:
+        return sockets.router("tcp://127.0.0.1:*")

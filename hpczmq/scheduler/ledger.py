@@ -8,6 +8,7 @@ often a task was handed out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from math import inf
 
 from hpczmq import limits
@@ -60,9 +61,10 @@ def enqueue(state: ClusterState, job: JobRecord) -> None:
     if not job.waiting or job.state.ended:
         queue.pop(job.id, None)
     elif job.id not in queue:
+        jobs = state.jobs
+        younger = list(takewhile(lambda id: jobs[id].number > job.number, reversed(queue)))
         queue[job.id] = None
-        later = [id for id in queue if state.jobs[id].submitted_s > job.submitted_s]
-        for id in later:  # a job that comes back stands before the younger ones again
+        for id in reversed(younger):  # a job that comes back stands before them again
             queue[id] = queue.pop(id)
 
 
@@ -156,9 +158,7 @@ def accept(
     job = state.jobs.get(report.job)
     if job is None or job.state.ended:
         return  # nobody waits for it; the acknowledgement lets the slave forget it
-    fresh = [
-        o for o in report.outcomes if o.index < len(job.states) and job.states[o.index] in _OPEN
-    ]
+    fresh = [o for o in report.outcomes if _may_count(job, o.index)]
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}
         buffers = _of(kept, report.outcomes, buffers)
@@ -174,6 +174,12 @@ def accept(
         deliver(state, job, now)
     enqueue(state, job)
     _maybe_end(state, job, now)
+
+
+def _may_count(job: JobRecord, index: int) -> bool:
+    """Whether an outcome of this task is news. One that was never handed out has none: the report
+    speaks of another master's job of this name."""
+    return index < job.next and job.states[index] in _OPEN
 
 
 def _sort(
@@ -203,7 +209,8 @@ def settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
     move_task(state, job, index, TaskState.DONE if outcome.status.good else TaskState.FAILED, now)
     state.tasks_done += 1
     if not outcome.status.good and not job.cause:
-        job.cause = f"task {index}: {outcome.value.decode(errors='replace')}"
+        place, text = f"task {index}: ", outcome.value.decode(errors="replace")
+        job.cause = place + text[len(place) - limits.error_chars_max :]
     _release(state, job, index, lease)
 
 

@@ -202,7 +202,7 @@ class Scheduler:
         if submit.uid not in state.uids:
             state.jobs_made += 1
             id = f"j{state.jobs_made}"
-            job = JobRecord(id, submit, event.tasks, event.capability, now)
+            job = JobRecord(id, submit, event.tasks, event.capability, now, state.jobs_made)
             state.jobs[id] = job
             state.uids[submit.uid] = id
             ledger.enqueue(state, job)

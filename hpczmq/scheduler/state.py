@@ -45,6 +45,8 @@ class JobRecord:
     #: What a slave must offer to run it.
     capability: str
     submitted_s: float
+    #: Its place among all jobs of the epoch, from 1 on; the older, the lower.
+    number: int
     state: JobState = JobState.QUEUED
     #: A `TaskState` per task, one byte each.
     states: bytearray = field(init=False)

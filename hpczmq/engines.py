@@ -29,10 +29,6 @@ from hpczmq.kernels import registry
 from hpczmq.kernels.base import CancelFlag, Cancelled, Kernel
 from hpczmq.model import Job
 
-#: Futures that are submitted and not yet taken back. Enough to keep a few hundred workers busy;
-#: each may hold a result, 256 of the default tiles being 16 MiB.
-OUTSTANDING_DEFAULT = 256
-
 
 class Answer(NamedTuple):
     """What `run_tasks` gives back."""
@@ -45,7 +41,7 @@ class Answer(NamedTuple):
     failure: str
 
 
-def execute(job: Job, executor: Executor, *, outstanding: int = OUTSTANDING_DEFAULT) -> Any:
+def execute(job: Job, executor: Executor, *, outstanding: int = limits.executor_futures_max) -> Any:
     """Run a job on an executor and wait for its result.
 
     Args:
