@@ -334,9 +334,6 @@ def memoria(
     )
 
 
-# --- From arguments to an exit code -----------------------------------------------------------
-
-
 def _settings(**given: Any) -> config.Config:
     """A node's settings: what was given here, and else the environment and the file."""
     return config.load(given)

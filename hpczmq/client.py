@@ -17,7 +17,6 @@ from hpczmq.errors import NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
 from hpczmq.kernels import get
 from hpczmq.messages import (
-    About,
     AlertsAnswer,
     Ask,
     Cancel,
@@ -34,7 +33,7 @@ from hpczmq.messages import (
     Submit,
     Submitted,
 )
-from hpczmq.model import Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
+from hpczmq.model import About, Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
 from hpczmq.pump import Pump
 from hpczmq.session import Request
 

@@ -18,7 +18,6 @@ from hpczmq import limits
 from hpczmq.alerts import RULES, Watcher
 from hpczmq.membership import Due, Membership
 from hpczmq.messages import (
-    About,
     AlertsAnswer,
     Ask,
     Goodbye,
@@ -32,7 +31,7 @@ from hpczmq.messages import (
     Sample,
     Welcome,
 )
-from hpczmq.model import Alert, Metrics, NodeMetrics, Role
+from hpczmq.model import About, Alert, Metrics, NodeMetrics, Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,11 @@ A `request` is a number that the asker chooses and the answer repeats; 0 means "
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Annotated, Final
 
 from hpczmq import limits
 from hpczmq.model import (
+    About,
     Alert,
     Bounds,
     ClusterInfo,
@@ -245,16 +245,6 @@ class Ended:
     request: Count
     chunks: Count
     info: JobInfo
-
-
-class About(IntEnum):
-    """What an `Ask` asks for."""
-
-    STATUS = 1
-    JOBS = 2
-    SLAVES = 3
-    METRICS = 4
-    ALERTS = 5
 
 
 @dataclass(frozen=True, slots=True)

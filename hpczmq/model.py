@@ -65,6 +65,16 @@ class SlaveState(IntEnum):
     LOST = 3  # not heard for `lost_heartbeats`, or said goodbye: its tasks went elsewhere
 
 
+class About(IntEnum):
+    """What an `Ask` asks for."""
+
+    STATUS = 1
+    JOBS = 2
+    SLAVES = 3
+    METRICS = 4
+    ALERTS = 5
+
+
 class Policy(Enum):
     """How the slave for a lease is chosen among those with credit."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hpczmq import limits
-from hpczmq.messages import About, Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
-from hpczmq.model import ClusterInfo, JobInfo, JobState, SlaveInfo, SlaveState
+from hpczmq.messages import Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
+from hpczmq.model import About, ClusterInfo, JobInfo, JobState, SlaveInfo, SlaveState
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 from hpczmq.scheduler.states import TaskState
 

@@ -54,8 +54,8 @@ def _check_leases(state: ClusterState) -> None:
 
 
 def _check_slaves(state: ClusterState) -> None:
-    peers = {s.peer: s.instance for s in state.slaves.values() if s.peer is not None}
-    assert peers == state.peers, "each connection belongs to one slave"
+    peers = [(s.peer, s.instance) for s in state.slaves.values() if s.peer is not None]
+    assert sorted(peers) == sorted(state.peers.items()), "each connection belongs to one slave"
     for slave in state.slaves.values():
         assert len(slave.leases) <= 2 * slave.slots, f"{slave.name} is over its credit"
         if slave.state is SlaveState.LOST:

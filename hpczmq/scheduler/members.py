@@ -18,21 +18,22 @@ _PROBE_HEARTBEATS = 1.25
 def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> None:
     """Take in a slave, or one that is known on the connection that it has now."""
     slave = state.slaves.get(hello.instance)
-    moved = slave is None or slave.peer != peer
     if slave is None:
+        slots = max(1, hello.slots)  # a process has as many for life
         slave = SlaveRecord(
-            hello.instance, peer, hello.name, hello.address, max(1, hello.slots), frozenset(), now
+            hello.instance, None, hello.name, hello.address, slots, frozenset(), now
         )
         state.slaves[hello.instance] = slave
-        state.actions.append(Note(f"slave {hello.name} joined with {slave.slots} slots"))
+        state.actions.append(Note(f"slave {hello.name} joined with {slots} slots"))
+    moved = slave.peer != peer
     if slave.peer is not None:
         state.peers.pop(slave.peer, None)
     displaced = state.peers.get(peer)
-    if displaced is not None and displaced != hello.instance:
+    if displaced is not None:
         lose(state, state.slaves[displaced], "its connection speaks for another process", now)
     leave(state, peer)
     slave.peer, slave.name, slave.address = peer, hello.name, hello.address
-    slave.slots, slave.capabilities = max(1, hello.slots), frozenset(hello.capabilities)
+    slave.capabilities = frozenset(hello.capabilities)
     state.peers[peer] = hello.instance
     heard(state, slave, now)
     # What was under way on an older connection never arrived.

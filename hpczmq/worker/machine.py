@@ -17,10 +17,9 @@ the reports wait until one is back.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import replace
 from math import inf
-from typing import Final, assert_never
+from typing import assert_never
 
 from hpczmq import limits
 from hpczmq.membership import Due, Membership
@@ -38,172 +37,20 @@ from hpczmq.messages import (
     Revoke,
     Welcome,
 )
-from hpczmq.model import Metrics, Outcome, Role, Status, Task
-
-Buffer = bytes | bytearray | memoryview
-
-
-class SlotState(Enum):
-    """Where a worker process is."""
-
-    STARTING = "starting"  # started, has not said that it is ready
-    IDLE = "idle"  # ready, nothing to do
-    BUSY = "busy"  # runs a lease
-    KILLED = "killed"  # told to die, not dead yet
-    DOWN = "down"  # died while starting; tried again later
-
-
-SLOT_MOVES: Final[dict[tuple[SlotState, SlotState], str]] = {
-    (SlotState.DOWN, SlotState.STARTING): "process started",
-    (SlotState.STARTING, SlotState.IDLE): "ready",
-    (SlotState.STARTING, SlotState.DOWN): "died while starting",
-    (SlotState.IDLE, SlotState.BUSY): "given a lease",
-    (SlotState.IDLE, SlotState.DOWN): "died with nothing to do",
-    (SlotState.BUSY, SlotState.IDLE): "lease finished",
-    (SlotState.BUSY, SlotState.KILLED): "timeout, or lease revoked",
-    (SlotState.BUSY, SlotState.DOWN): "died at work",
-    (SlotState.KILLED, SlotState.DOWN): "dead",
-}
-
-
-# --- Events -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message arrived. `peer` is None for the master, else who asked on the own ROUTER."""
-
-    message: Message
-    peer: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SlotReady:
-    """A worker process has loaded its kernels."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class SlotAnswered:
-    """A worker finished the next tasks of its lease, in order. Arrays own a buffer each."""
-
-    slot: int
-    outcomes: Sequence[Outcome]
-    buffers: Sequence[Buffer] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SlotDied:
-    """A worker process is gone; `how` says by what."""
-
-    slot: int
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed. Carries the newest measurements of the machine, if there are new ones."""
-
-    metrics: Metrics | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The slave is to end now."""
-
-
-Event = Received | SlotReady | SlotAnswered | SlotDied | Tick | Stop
-
-
-# --- Actions ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send to the master, or to `peer` on the own ROUTER; without waiting."""
-
-    message: Message
-    buffers: Sequence[Buffer] = ()
-    peer: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """Listen to the master's PUB, at this port of its host."""
-
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class StartSlot:
-    """Start a worker process."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunLease:
-    """Have a ready worker run these tasks, in order."""
-
-    slot: int
-    lease: Assign
-
-
-@dataclass(frozen=True, slots=True)
-class KillSlot:
-    """End a worker process and all its children, whatever they do."""
-
-    slot: int
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A line for the log."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """All is said; the process may end."""
-
-
-Action = Send | Subscribe | StartSlot | RunLease | KillSlot | Note | Exit
-
-
-# --- State ------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Slot:
-    """One worker process and what it does."""
-
-    state: SlotState = SlotState.DOWN
-    #: The lease that it runs; None unless BUSY, or KILLED with work left to account for.
-    lease: Assign | None = None
-    #: Tasks of the lease without an outcome yet, in their order.
-    left: list[Task] = field(default_factory=list)
-    #: When the first of them can have begun.
-    since_s: float = 0.0
-    #: Set when it is killed: what to say of the first task that is left; None: nothing.
-    verdict: str | None = None
-    #: When it may be started again, and how often it has died while starting.
-    start_s: float = -inf
-    stumbles: int = 0
-
-
-@dataclass(slots=True)
-class Kept:
-    """A report that is not acknowledged."""
-
-    report: Report
-    buffers: Sequence[Buffer]
-    #: When it was last sent; −inf if it never was.
-    sent_s: float
-
-
-# --- Machine ----------------------------------------------------------------------------------
+from hpczmq.model import Metrics, Outcome, Role, Status
+from hpczmq.worker.actions import Action, Exit, KillSlot, Note, RunLease, Send, StartSlot, Subscribe
+from hpczmq.worker.events import (
+    Buffer,
+    Event,
+    Received,
+    SlotAnswered,
+    SlotDied,
+    SlotReady,
+    Stop,
+    Tick,
+)
+from hpczmq.worker.state import Kept, Slot
+from hpczmq.worker.states import SLOT_MOVES, SlotState
 
 
 class Worker:

@@ -1,0 +1,61 @@
+"""What can happen to a slave. Frozen; each is handled whole before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hpczmq.messages import (
+    Message,
+)
+from hpczmq.model import Metrics, Outcome
+
+#: A raw buffer (pixels) that passes through unread.
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message arrived. `peer` is None for the master, else who asked on the own ROUTER."""
+
+    message: Message
+    peer: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SlotReady:
+    """A worker process has loaded its kernels."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAnswered:
+    """A worker finished the next tasks of its lease, in order. Arrays own a buffer each."""
+
+    slot: int
+    outcomes: Sequence[Outcome]
+    buffers: Sequence[Buffer] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDied:
+    """A worker process is gone; `how` says by what."""
+
+    slot: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed. Carries the newest measurements of the machine, if there are new ones."""
+
+    metrics: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The slave is to end now."""
+
+
+Event = Received | SlotReady | SlotAnswered | SlotDied | Tick | Stop
