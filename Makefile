@@ -41,7 +41,7 @@ nightly: .venv/.develop
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --cov -o faulthandler_timeout=3600
 
 bench: .venv/.develop
-	$(BIN)/hpczmq bench
+	$(BIN)/python benchmarks/systems.py
 
 wheel: .venv/.develop
 	rm -rf build dist

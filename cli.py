@@ -360,8 +360,8 @@ def _options(
 
 def _interrupted(number: int, frame: object) -> None:
     """First signal: stop in order. Second one: at once, leaving nothing but half a line."""
-    signal.signal(signal.SIGINT, _at_once)
-    signal.signal(signal.SIGTERM, _at_once)
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, _at_once)
     raise KeyboardInterrupt
 
 
@@ -372,13 +372,13 @@ def _at_once(number: int, frame: object) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (CONTRACT)."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     try:
-        result = typer.main.get_command(app).main(
-            arguments, prog_name="hpczmq", standalone_mode=False
-        )
+        result = typer.main.get_command(app).main(arguments, "hpczmq", standalone_mode=False)
         sys.stdout.flush()
+        if result == 130:  # what newer typers make of a KeyboardInterrupt
+            raise KeyboardInterrupt
         return int(result or 0)
     except typer.exceptions.TyperException as error:  # bad usage
         print(f"{error.format_message()} (`hpczmq --help` tells more)", file=sys.stderr)
@@ -387,6 +387,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
+        atomic.discard_all()
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hpczmq.client import Client
-from hpczmq.cluster import LocalCluster
+from hpczmq.cluster import LocalCluster, slots_each
 from hpczmq.errors import HpczmqError, NoCluster, ParameterError
 from hpczmq.futures import JobFuture
 from hpczmq.jobfile import read
@@ -79,8 +79,14 @@ def faults(job: Job) -> list[ParameterError]:
         return [error]
 
 
-def require(jobs: Sequence[Job]) -> None:
-    """Raise KernelMissing unless this machine itself can run all of the jobs."""
+def require(jobs: Sequence[Job], **sizes: Any) -> None:
+    """Raise unless this machine itself can run all of the jobs, on a cluster of these sizes.
+
+    Raises:
+        ParameterError: there is no such cluster.
+        KernelMissing: a job's kernel is not installed here.
+    """
+    slots_each(**sizes)
     for job in jobs:
         kernel = get(job.kernel)
         kernel.require(kernel.parse(job.params))
@@ -195,7 +201,7 @@ def engine(
     """
     if master:
         with Client(master, timeout=timeout_s) as client:
-            yield client, lambda: None
+            yield client, client.check
         return
     with LocalCluster(**sizes) as cluster, Client(cluster.address, timeout=timeout_s) as client:
         yield client, cluster.check

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +15,7 @@ from typing import Any, Self, TypeVar
 from hpczmq import config, limits, transport, wire
 from hpczmq.assembler import Assembler
 from hpczmq.clock import Clock
-from hpczmq.errors import NoCluster, ParameterError, Refused, shown
+from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
 from hpczmq.kernels import get
 from hpczmq.messages import (
@@ -64,14 +66,20 @@ class Client:
         self.timeout_s = settings.timeout_s
         self._pump = Pump(self.address, name)
         self._pump.start()
-        if not self._pump.met.wait(self.timeout_s) or self._pump.refused:
-            self._pump.close()
-            if self._pump.refused:
-                raise Refused("refused", f"{self.address}: {self._pump.refused}")
+        try:
+            self._meet()
+        except BaseException:
+            self.close()
+            raise
+
+    def _meet(self) -> None:
+        if not self._pump.met.wait(self.timeout_s):
             raise NoCluster(
                 f"{self.address}: no master answered in {self.timeout_s:g} s:"
                 " start one with `hpczmq master`, or name another with --master"
             )
+        if self._pump.refused:
+            raise Refused("refused", f"{self.address}: {self._pump.refused}")
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +95,15 @@ class Client:
     def close(self) -> None:
         """Hang up. Jobs go on; their futures here fail."""
         self._pump.close()
+
+    def check(self) -> None:
+        """Raise NoCluster when the master has been away for as long as a call would wait.
+
+        Futures wait longer: they go on when it comes back. Who has no time for that asks here.
+        """
+        away_s = self._pump.away_s
+        if away_s > self.timeout_s:
+            raise NoCluster(f"{self.address}: the master has been away for {away_s:.0f} s")
 
     # --- Work ---------------------------------------------------------------------------------
 
@@ -151,9 +168,14 @@ class Client:
     def job(self, id: str, *, path: PathOf | None = None) -> JobFuture:
         """A job that was handed in before, by whomever: its results arrive here too.
 
+        One that this client is following already is the same future again.
+
         Raises:
             Refused: the master does not know it; or it is a `map`, which has no whole result.
         """
+        followed = self._pump.followed(id)
+        if isinstance(followed, JobFuture):
+            return followed
         (info,) = self.jobs([id])
         if not info.params:
             raise Refused("map", f"{id} is a map: only who submitted it has its futures")
@@ -173,11 +195,16 @@ class Client:
         file = path(id) if path is not None and kernel.assembles else None
         assembler = Assembler(kernel, params, file) if kernel.assembles else None
         future = JobFuture(id, name, tasks, kernel, params, assembler, self._cancel_quietly)
-        self._pump.follow(id, future)
+        try:
+            self._pump.follow(id, future)
+        except NoCluster as error:
+            future.fail(error)  # leaves no file behind
+            raise
         return future
 
     def _cancel_quietly(self, id: str) -> None:
-        self._pump.ask(Cancel(0, (id,)), lambda answer: None)
+        with suppress(NoCluster):  # closed: the job goes on
+            self._pump.ask(Cancel(0, (id,)))
 
     # --- Questions and orders -----------------------------------------------------------------
 
@@ -229,9 +256,9 @@ class Client:
         )
 
     def _ask(self, request: Request, kind: type[M]) -> M:
-        waiting: Future[Message] = Future()
-        self._pump.ask(request, waiting.set_result)
-        return _checked(waiting, kind, self.address, self.timeout_s)
+        if threading.current_thread() is self._pump:
+            raise LocalError("a callback can't wait for the cluster: ask from another thread")
+        return _checked(self._pump.ask(request), kind, self.address, self.timeout_s)
 
 
 def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float) -> tuple[M, float]:

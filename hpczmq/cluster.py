@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 
 from hpczmq import limits, spawn
 from hpczmq.cores import usable_cores
-from hpczmq.errors import LocalError, NoCluster, ParameterError
+from hpczmq.errors import JobFailed, NoCluster, ParameterError
 
 _STOP_S = 5.0
 _LOG_BYTES = 4_000
@@ -37,6 +37,36 @@ class _Node:
         start = max(0, size - _LOG_BYTES)
         return os.pread(self.log.fileno(), _LOG_BYTES, start).decode(errors="replace").strip()
 
+    def hang_up(self) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def end(self) -> None:
+        try:
+            self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def slots_each(slaves: int, slots: int | None = None, memorias: int = 0) -> int:
+    """Worker processes of each slave of a `LocalCluster` of these sizes.
+
+    Raises:
+        ParameterError: there is no such cluster.
+    """
+    if not 1 <= slaves <= 1_000:
+        raise ParameterError("slaves", slaves, "must be 1..1000")
+    if not 0 <= memorias <= 2:
+        raise ParameterError("memorias", memorias, "must be 0, 1 or 2")
+    if slots is None:
+        return max(1, usable_cores() // slaves)
+    if not 1 <= slots <= limits.slots_max:
+        raise ParameterError("slots", slots, f"must be 1..{limits.slots_max}")
+    return slots
+
 
 class LocalCluster:
     """A master, slaves and memorias on loopback. Use it as a context manager.
@@ -49,7 +79,7 @@ class LocalCluster:
         policy: how slaves are chosen.
 
     Raises:
-        LocalError: a node did not start; the message has the end of its log.
+        NoCluster: a node did not start; the message has the end of its log.
     """
 
     def __init__(
@@ -61,14 +91,7 @@ class LocalCluster:
         heartbeat_s: float = limits.heartbeat_s_default,
         policy: str = "least-loaded",
     ) -> None:
-        if not 1 <= slaves <= 1_000:
-            raise ParameterError("slaves", slaves, "must be 1..1000")
-        if not 0 <= memorias <= 2:
-            raise ParameterError("memorias", memorias, "must be 0, 1 or 2")
-        if slots is None:
-            slots = max(1, usable_cores() // slaves)
-        if not 1 <= slots <= limits.slots_max:
-            raise ParameterError("slots", slots, f"must be 1..{limits.slots_max}")
+        slots = slots_each(slaves, slots, memorias)
         self._nodes: list[_Node] = []
         self._closed = False
         try:
@@ -112,13 +135,13 @@ class LocalCluster:
         return roles
 
     def check(self) -> None:
-        """Raise LocalError when the cluster can't finish anything any more, with the log."""
+        """Raise JobFailed when the cluster can't finish anything any more, with the log."""
         dead = [node for node in self._nodes if node.process.poll() is not None]
         roles = {node.role for node in self._nodes if node not in dead}
         for role in ("master", "slave"):
             if role not in roles:
                 last = [node for node in dead if node.role == role][-1]
-                raise LocalError(f"every {role} of the local cluster has died: {last.tail()}")
+                raise JobFailed(f"every {role} of the local cluster has died: {last.tail()}")
 
     def logs(self) -> Iterator[tuple[str, str]]:
         """Role and end of the log of each node."""
@@ -130,17 +153,12 @@ class LocalCluster:
         if self._closed:
             return
         self._closed = True
-        for node in self._nodes:
-            assert node.process.stdin is not None and node.process.stdout is not None
-            node.process.stdin.close()
-            node.process.stdout.close()
-        for node in self._nodes:
-            try:
-                node.process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                node.process.kill()
-                node.process.wait()
-            node.log.close()
+        # The master last: it has to be there for the others' goodbyes.
+        for group in (self._nodes[1:], self._nodes[:1]):
+            for node in group:
+                node.hang_up()
+            for node in group:
+                node.end()
 
     def _start(self, role: str, *settings: str) -> _Node:
         log = tempfile.TemporaryFile(prefix="hpczmq-")  # noqa: SIM115 — open as long as the node

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import wait
+from concurrent.futures import CancelledError, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.text import Text
 from hpczmq import batch, config, dashboard, tables, transport
 from hpczmq.client import Client, PathOf, ask_node
 from hpczmq.clock import Clock
-from hpczmq.errors import OutputError, ParameterError
+from hpczmq.errors import JobFailed, OutputError, ParameterError
 from hpczmq.imagefile import PALETTES, write_png
 from hpczmq.kernels import get
 from hpczmq.messages import Ping, Pong
@@ -47,7 +47,8 @@ def run(target: Target, jobs: Sequence[Job], out: Path, palette: str, **sizes: A
     """Run jobs, write their results, print what they came to."""
     _known_palette(palette)
     if not target.settings.master:
-        batch.require(jobs)  # before the folder is made: nothing is started, nothing written
+        # Before the folder is made: nothing is started, nothing written.
+        batch.require(jobs, **sizes)
     rows = _run(target, jobs, ResultWriter(out), palette, sizes)
     target.output.show(tables.batch(rows), rows)
     return int(any(row.failed for row in rows))
@@ -71,7 +72,7 @@ def render(target: Target, job: Job, file: Path, palette: str, **sizes: Any) -> 
     if problems:
         raise problems[0]
     if not target.settings.master:
-        batch.require([job])
+        batch.require([job], **sizes)
     if file.is_dir() or not file.parent.is_dir():
         raise OutputError(f"{file}: must be a file in a folder that is there")
     kernel = get(job.kernel)
@@ -89,6 +90,8 @@ def render(target: Target, job: Job, file: Path, palette: str, **sizes: Any) -> 
                 progress.look()
                 check()
             counts = future.result(0)
+        except CancelledError:
+            raise JobFailed(f"{future.name}: cancelled") from None
         finally:
             future.cancel()
     write_png(file, counts, params["iterations"], palette)
@@ -141,6 +144,7 @@ def fetch(target: Target, ids: Sequence[str], out: Path, palette: str) -> int:
             future = client.job(info.id, path=_counts_in(folder))
             while not future.done():
                 wait([future], _LOOK_S)
+                client.check()
             rows.append(batch.write(job, future, writer, folder, palette))
     target.output.show(tables.batch(rows), rows)
     return int(any(row.failed for row in rows))

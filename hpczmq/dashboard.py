@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import threading
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from rich.console import Console, Group, RenderableType
@@ -56,13 +59,23 @@ def frame(view: View) -> RenderableType:
 
 
 def watch(client: Client, console: Console, interval_s: float, until: threading.Event) -> None:
-    """Draw a frame every `interval_s` until told to stop; a cluster that is away is waited for."""
-    with Live(console=console, screen=console.is_terminal, auto_refresh=False) as live:
+    """Draw a frame every `interval_s` until told to stop; a cluster that is away is waited for.
+
+    On a terminal each frame takes the place of the one before it, elsewhere it follows it.
+    """
+    with ExitStack() as stack:
+        draw: Callable[[RenderableType], None] = console.print
+        if console.is_terminal:
+            live = stack.enter_context(Live(console=console, screen=True, auto_refresh=False))
+            draw = functools.partial(live.update, refresh=True)
         while True:
-            try:
-                live.update(frame(look(client)), refresh=True)
-            except HpczmqError as error:
-                waiting = Text(f"waiting for the cluster: {error}", "yellow")
-                live.update(waiting, refresh=True)
+            draw(_seen(client))
             if until.wait(interval_s):
                 return
+
+
+def _seen(client: Client) -> RenderableType:
+    try:
+        return frame(look(client))
+    except HpczmqError as error:
+        return Text(f"waiting for the cluster: {error}", "yellow")

@@ -8,9 +8,9 @@ making a lock for each of 20,000 would take longer than running them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
-from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED, PENDING
+from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,63 +89,86 @@ class JobFuture(Future[Any], Sink):
         self._assembler = assembler
         self._value: Any = None
         self._tell_master = cancel
+        #: Held while results are put in their place, so that nothing is discarded meanwhile.
+        self._taking = threading.Lock()
+        #: Whether somebody has ended this, or is about to.
+        self._claimed = False
 
     def cancel(self) -> bool:
         """End the job on the cluster too. False: it had ended already."""
-        if self.done():
+        if not self._claim():
             return False
-        self._tell_master(self.id)
         self._give_up()
+        self._tell_master(self.id)
         return True
 
     def running(self) -> bool:
         """Whether some of it is done, and not all."""
         return self.arrived_tasks > 0 and not self.done()
 
+    def _claim(self) -> bool:
+        """Be the one who ends this future; False: another thread is, or was.
+
+        Whoever ends it runs the callbacks, and no lock may be held by then.
+        """
+        with self._taking:
+            first, self._claimed = not self._claimed, True
+        return first
+
     def _give_up(self) -> None:
-        if Future.cancel(self):
-            self.set_running_or_notify_cancel()
+        self._discard()
+        Future.cancel(self)
+        self.set_running_or_notify_cancel()
+
+    def _discard(self) -> None:
         if self._assembler is not None:
             self._assembler.discard()
 
     def _take(self, outcomes: Sequence[Outcome], buffers: Sequence[Buffer]) -> None:
-        if self.done():
-            return
-        rest = iter(buffers)
         try:
-            for outcome in outcomes:
-                if not outcome.status.good:
-                    continue  # the end of the job says why
-                value = value_of(outcome, rest)
-                if self._assembler is None:
-                    self._value = value
-                else:
-                    task = self._all_tasks[outcome.index]
-                    self._assembler.add(outcome.index, task, value)
-        except (HpczmqError, StopIteration, IndexError) as error:
-            self.fail(JobFailed(f"{self.name}: a result can't be used: {error}"))
+            with self._taking:
+                if not self._claimed:
+                    self._place(outcomes, iter(buffers))
+        except Exception as error:  # whatever a kernel's `place` says of a wrong result
+            self.fail(JobFailed(f"{self.name}: a result can't be used: {error!r}"))
+
+    def _place(self, outcomes: Sequence[Outcome], rest: Iterator[Buffer]) -> None:
+        for outcome in outcomes:
+            if not outcome.status.good:
+                continue  # the end of the job says why
+            value = value_of(outcome, rest)
+            if self._assembler is None:
+                self._value = value
+            else:
+                task = self._all_tasks[outcome.index]
+                self._assembler.add(outcome.index, task, value)
 
     def over(self, info: JobInfo) -> None:
         """The job has ended: give its result, or why there is none."""
         self.info = info
-        if self.done():
+        if info.state is JobState.FAILED:
+            self.fail(JobFailed(f"{self.name}: {info.cause}"))
+        elif not self._claim():
             return
+        elif info.state is JobState.CANCELLED:
+            self._give_up()
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
         try:
-            if info.state is JobState.CANCELLED:
-                self._give_up()
-            elif info.state is not JobState.DONE:
-                self.fail(JobFailed(f"{self.name}: {info.cause}"))
-            else:
-                whole = self._value if self._assembler is None else self._assembler.finish()
-                self.set_result(whole)
-        except HpczmqError as error:
-            self.fail(error)
+            whole = self._value if self._assembler is None else self._assembler.finish()
+        except Exception as error:  # a full disk; a result that never came
+            self._discard()
+            known = isinstance(error, HpczmqError)
+            self.set_exception(error if known else JobFailed(f"{self.name}: {error!r}"))
+        else:
+            self.set_result(whole)
 
     def fail(self, error: BaseException) -> None:
         """Nothing more will come of this job."""
-        if self._assembler is not None:
-            self._assembler.discard()
-        if not self.done():
+        if self._claim():
+            self._discard()
             self.set_exception(error)
 
 
@@ -163,10 +186,15 @@ class TaskFuture(Future[Any]):
 
     def cancel(self) -> bool:
         """Give the result up. False: it is there already."""
-        cancelled = super().cancel()
-        if cancelled and self._state == CANCELLED:
-            self.set_running_or_notify_cancel()
-        return cancelled
+        with self._condition:
+            if self._state != PENDING:
+                return self._state != FINISHED
+            self._state = CANCELLED_AND_NOTIFIED
+            for waiter in self._waiters:
+                waiter.add_cancelled(self)
+            self._condition.notify_all()
+        self.tell()
+        return True
 
     def result(self, timeout: float | None = None) -> Any:
         """The task's value. Raises TaskFailed, CancelledError, or TimeoutError."""
@@ -186,7 +214,7 @@ class TaskFuture(Future[Any]):
             return self._exception
 
     def _settled(self) -> bool:
-        return self._state in (FINISHED, CANCELLED, CANCELLED_AND_NOTIFIED)
+        return self._state in (FINISHED, CANCELLED_AND_NOTIFIED)
 
     def settle(self, value: Any, error: BaseException | None) -> bool:
         """Put in the outcome, with the condition held; whether there was room for it."""

@@ -58,7 +58,7 @@ class Membership:
             case Introduce():
                 self.joined = False
                 self.hello_s = -inf
-            case Beat(sequence=sequence) if sequence == self.sequence:
+            case Beat(sequence=sequence) if 0 < sequence == self.sequence:  # 0 is nobody's echo
                 self.latency_s = now - self.beat_s
             case Control():
                 self._control(message)

@@ -134,9 +134,10 @@ class Memory:
         return self._actions
 
     def alerts(self, now: float) -> tuple[Alert, ...]:
-        """What is active now."""
-        watchers = [watcher for node in self.nodes.values() for watcher in node.watchers]
-        found = [watcher.alert(now) for watcher in watchers]
+        """What is active now. Of a node that fell silent nothing is known any more."""
+        silent_s = now - limits.lost_heartbeats * self.membership.heartbeat_s
+        heard = [node for node in self.nodes.values() if node.samples[-1][0] >= silent_s]
+        found = [watcher.alert(now) for node in heard for watcher in node.watchers]
         return tuple(alert for alert in found if alert is not None)
 
     def _sample(self, sample: Sample, now: float) -> None:

@@ -11,7 +11,8 @@ import os
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
 from typing import assert_never
 
 from hpczmq import limits, session, wire
@@ -39,7 +40,6 @@ from hpczmq.session import (
 from hpczmq.transport import Sockets
 
 log = logging.getLogger(__name__)
-Answer = Callable[[Message], None]
 
 
 class Pump(threading.Thread):
@@ -55,24 +55,44 @@ class Pump(threading.Thread):
             name, uuid.uuid4().bytes, protocol=PROTOCOL, software=f"hpczmq {__version__}"
         )
         self._clock = Clock()
+        # Made here, where a wrong address can be told to who gave it; used in the thread only.
+        self._sockets = Sockets()
+        self._dealer = self._sockets.dealer(address)
         self._calls: deque[Event] = deque()
         self._wake, self._woken = os.pipe()
         self._lock = threading.Lock()
         self._tokens = 0
-        self._answers: dict[int, Answer] = {}
+        #: Who waits for the answer to a wish, by its token.
+        self._waiting: dict[int, Future[Message]] = {}
         self._sinks: dict[str, Sink] = {}
         self._closing = False
+        #: When the master was known to be here last; before the first time, when this began.
+        self._here_s = self._clock.now()
 
     # --- From any thread ----------------------------------------------------------------------
 
-    def ask(self, request: session.Request, answer: Answer) -> int:
-        """Send a request until it is answered; `answer` is called here, with a Reject too."""
+    def ask(self, request: session.Request) -> Future[Message]:
+        """Send a request until it is answered; a Reject is an answer too.
+
+        Raises:
+            NoCluster: the client is closed.
+        """
+        waiting: Future[Message] = Future()
         with self._lock:
             self._tokens += 1
             token = self._tokens
-            self._answers[token] = answer
+            self._waiting[token] = waiting
         self._leave(Wish(token, request))
-        return token
+        return waiting
+
+    @property
+    def away_s(self) -> float:
+        """How long the master has been away; next to nothing while it is here."""
+        return self._clock.now() - self._here_s
+
+    def followed(self, job: str) -> Sink | None:
+        """Where the outcomes of a job go, while they come."""
+        return self._sinks.get(job)
 
     def follow(self, job: str, sink: Sink) -> None:
         """Have the outcomes of a job go to a sink."""
@@ -81,8 +101,9 @@ class Pump(threading.Thread):
 
     def close(self) -> None:
         """Say goodbye and end the thread. What is still awaited fails."""
-        if self.is_alive() and not self._closing:
+        with suppress(NoCluster):  # somebody else has closed it
             self._leave(Stop())
+        if threading.current_thread() is not self:
             self.join()
 
     def _leave(self, event: Event) -> None:
@@ -96,8 +117,7 @@ class Pump(threading.Thread):
 
     def run(self) -> None:
         """Poll, decode, handle, perform, until closed."""
-        sockets = Sockets()
-        self._dealer = sockets.dealer(self.address)
+        sockets = self._sockets
         sockets.watch(self._wake)
         try:
             while not self._closing:
@@ -109,14 +129,19 @@ class Pump(threading.Thread):
                 if self._dealer in ready:
                     self._receive()
                 self._handle(Tick())
+                if self._core.membership.joined:
+                    self._here_s = self._clock.now()
         finally:
             with self._lock:
                 self._closing = True
             sockets.close()
             os.close(self._wake)
             os.close(self._woken)
+            closed = NoCluster(f"{self.address}: the client was closed before the end")
+            for waiting in list(self._waiting.values()):
+                waiting.set_exception(closed)
             for sink in list(self._sinks.values()):
-                sink.fail(NoCluster(f"{self.address}: the client was closed before the end"))
+                sink.fail(closed)
 
     def _receive(self) -> None:
         for frames in self._dealer.receive():
@@ -144,7 +169,7 @@ class Pump(threading.Thread):
             case Send(message):
                 self._dealer.send(wire.encode(message))
             case Answered(token, answer):
-                self._answers.pop(token)(answer)
+                self._waiting.pop(token).set_result(answer)
             case Arrived(job, slave, outcomes, buffers):
                 self._sinks[job].take(slave, outcomes, buffers)
             case Over(job, info):

@@ -5,9 +5,9 @@ then the raw buffers. Fields stand in the order of the class, without names, whi
 the packing. Rows of a NamedTuple (tasks, outcomes), of which thousands pass each second, travel
 as columns: a column is checked by a handful of calls into C instead of one per row and field.
 
-`decode` takes nothing on trust. A reader for each kind is built once from the annotations of
-its class; it checks type and bounds of every field, and raises `ProtocolError` and nothing else,
-whatever the bytes are.
+`decode` takes nothing on trust. A reader for each kind is built from the annotations of its class,
+once, when the first message of the kind is met. It checks type and bounds of every field, and
+raises `ProtocolError` and nothing else, whatever the bytes are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import types
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from enum import EnumMeta
+from functools import cache
 from operator import attrgetter
 from typing import Annotated, Any, Final, Union, get_args, get_origin, get_type_hints
 
@@ -42,13 +43,14 @@ TOPICS: Final[dict[type[Message], bytes]] = {
     Sample: TOPIC_METRICS,
     AlertsAnswer: TOPIC_ALERTS,
 }
+_NUMBERS: Final = {cls: kind for kind, cls in KINDS.items()}
 _HEADS: Final = frozenset({MAGIC, *TOPICS.values()})
 
 
 def encode(message: Message, buffers: Sequence[Buffer] = (), topic: bytes = MAGIC) -> list[Buffer]:
     """The frames of a message, with its raw buffers last."""
-    kind, values = _WRITERS[type(message)]
-    body: bytes = msgpack.packb([kind, *values(message)], default=_plain)
+    kind, write = _NUMBERS[type(message)], _writer(type(message))
+    body: bytes = msgpack.packb([kind, *write(message)], default=_plain)
     assert len(body) <= limits.body_bytes_max, f"{type(message).__name__} is too large to send"
     return [topic, body, *buffers]
 
@@ -69,10 +71,10 @@ def decode(frames: Sequence[Buffer]) -> tuple[Message, Sequence[Buffer]]:
     values = unpack(body)
     if type(values) is not tuple or not values or type(values[0]) is not int:
         raise ProtocolError("kind", "the body does not start with a kind")
-    reader = _READERS.get(values[0])
-    if reader is None:
+    cls = KINDS.get(values[0])
+    if cls is None:
         raise ProtocolError("kind", f"kind {values[0]} is not known")
-    message: Message = reader(values[1:])
+    message: Message = _record(cls)(values[1:])
     return message, buffers
 
 
@@ -80,9 +82,23 @@ def pack(value: Any) -> bytes:
     """A plain value as bytes; what parameters, tasks and inline results travel as.
 
     Raises:
-        TypeError: the value is not made of numbers, text, bytes, lists, dicts, None.
+        TypeError: the value is not made of numbers that fit 64 bits, text, bytes, lists, dicts
+            whose keys are text or bytes, None.
     """
-    packed: bytes = msgpack.packb(value)
+    try:
+        packed: bytes = msgpack.packb(value)
+    except (ValueError, OverflowError) as error:
+        raise TypeError(f"{shown(value)} does not travel: {error}") from None
+    inside = [value]
+    while inside:
+        part = inside.pop()
+        if isinstance(part, dict):
+            wrong = [key for key in part if not isinstance(key, str | bytes)]
+            if wrong:
+                raise TypeError(f"a dict with the key {shown(wrong[0])} does not travel: use text")
+            inside += part.values()
+        elif isinstance(part, list | tuple):
+            inside += part
     return packed
 
 
@@ -93,7 +109,8 @@ def unpack(data: Buffer, lists: bool = False) -> Any:
         ProtocolError: the bytes are not one msgpack value.
     """
     try:
-        return msgpack.unpackb(data, use_list=lists, ext_hook=_no_extension)
+        # A timestamp, which msgpack reads without asking us, comes as a number.
+        return msgpack.unpackb(data, use_list=lists, ext_hook=_no_extension, timestamp=1)
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError("msgpack", shown(str(error) or type(error).__name__)) from None
 
@@ -104,10 +121,9 @@ def _no_extension(code: int, data: bytes) -> Any:
 
 def _plain(value: Any) -> Any:
     """What msgpack asks for when it meets one of our nested classes."""
-    writer = _NESTED.get(type(value))
-    if writer is None:
+    if not is_dataclass(value):
         raise TypeError(f"{type(value).__name__} does not travel")
-    return writer(value)
+    return _writer(type(value))(value)
 
 
 # --- Readers, built from annotations ----------------------------------------------------------
@@ -130,12 +146,19 @@ def _reader(hint: Any) -> Reader:
     return _scalar(hint, bounds)
 
 
+def _told(value: Any) -> str:
+    """A refused value for people; a large one is not spelled out first."""
+    if isinstance(value, tuple | dict):
+        return f"{type(value).__name__} of {len(value)}"
+    return shown(value[:100] if isinstance(value, str | bytes) else value)
+
+
 def _scalar(hint: Any, bounds: Bounds) -> Reader:
     low, high = bounds
 
     def number(value: Any) -> Any:
         if type(value) is not hint or not low <= value <= high:
-            raise ProtocolError("type", f"{shown(value)} is no {hint.__name__} {low}..{high}")
+            raise ProtocolError("type", f"{_told(value)} is no {hint.__name__} {low}..{high}")
         return value
 
     def real(value: Any) -> Any:
@@ -143,12 +166,12 @@ def _scalar(hint: Any, bounds: Bounds) -> Reader:
 
     def sized(value: Any) -> Any:
         if type(value) is not hint or not low <= len(value) <= high:
-            raise ProtocolError("type", f"{shown(value)} is no {hint.__name__} of {low}..{high}")
+            raise ProtocolError("type", f"{_told(value)} is no {hint.__name__} of {low}..{high}")
         return value
 
     def plain(value: Any) -> Any:
         if type(value) is not hint:
-            raise ProtocolError("type", f"{shown(value)} is no {hint.__name__}")
+            raise ProtocolError("type", f"{_told(value)} is no {hint.__name__}")
         return value
 
     return {int: number, float: real, str: sized, bytes: sized, bool: plain}[hint]
@@ -160,7 +183,7 @@ def _member(hint: Any) -> Reader:
     def member(value: Any) -> Any:
         found = members.get(value) if type(value) is int else None
         if found is None:
-            raise ProtocolError("type", f"{shown(value)} is no {hint.__name__}")
+            raise ProtocolError("type", f"{_told(value)} is no {hint.__name__}")
         return found
 
     return member
@@ -223,6 +246,7 @@ def _column(hint: Any) -> Callable[[tuple[Any, ...]], Sequence[Any]]:
     return column
 
 
+@cache
 def _record(cls: Any) -> Reader:
     hints = get_type_hints(cls, include_extras=True)
     readers = [_reader(hints[name]) for name in _names(cls)]
@@ -247,6 +271,7 @@ def _names(cls: Any) -> tuple[str, ...]:
     return tuple(f.name for f in fields(cls))
 
 
+@cache
 def _writer(cls: type) -> Callable[[Any], Sequence[Any]]:
     """A function that gives an object's fields as plain values, in the order of its class."""
     names = _names(cls)
@@ -272,19 +297,3 @@ def _row_type(hint: Any) -> Any:
     if get_origin(hint) is tuple and _is_row(get_args(hint)[0]):
         return get_args(hint)[0]
     return None
-
-
-def _nested(hint: Any) -> set[type]:
-    """The classes inside an annotation that msgpack does not know by itself."""
-    if get_origin(hint) is Annotated or get_origin(hint) is tuple:
-        return _nested(get_args(hint)[0])
-    if not is_dataclass(hint):
-        return set()
-    hints = get_type_hints(hint, include_extras=True)
-    inner: set[type] = set().union(*(_nested(hints[name]) for name in _names(hint)))
-    return inner | {hint}  # type: ignore[arg-type]  # is_dataclass accepts instances too
-
-
-_WRITERS: Final = {cls: (kind, _writer(cls)) for kind, cls in KINDS.items()}
-_READERS: Final = {kind: _reader(cls) for kind, cls in KINDS.items()}
-_NESTED: Final = {cls: _writer(cls) for top in KINDS.values() for cls in _nested(top)}

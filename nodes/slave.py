@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import uuid
 from typing import assert_never
 
@@ -74,7 +73,7 @@ class Slave:
         )
         while not self.done:
             self.turn()
-        self.slots.close(subprocess.Popen.wait)
+        self.slots.close()
         self.shell.sockets.close()
 
     def turn(self) -> None:
@@ -118,7 +117,7 @@ class Slave:
             case KillSlot(slot):
                 self.slots.kill(slot)
             case Note(text):
-                log.warning("%s", text)
+                log.info("%s", text)
             case Exit():
                 self.done = True
             case _:

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 from hpczmq import spawn, wire
@@ -15,6 +15,10 @@ from hpczmq.messages import Assign, Hello, Report
 from hpczmq.nodes.channel import Channel
 from hpczmq.transport import Sockets
 from hpczmq.worker import SlotAnswered, SlotDied, SlotReady
+
+
+#: How long a worker without its socket pair may take to end by itself.
+_END_S = 0.3
 
 
 class _Process:
@@ -75,12 +79,13 @@ class Slots:
             except (EOFError, ProtocolError) as error:
                 yield SlotDied(slot, self._bury(slot, str(error)))
 
-    def close(self, wait: Callable[[subprocess.Popen[bytes]], object]) -> None:
-        """Kill every worker, and wait for each with the given function."""
-        for slot, process in list(self._processes.items()):
-            self.kill(slot)
-            wait(process.popen)
-            self._bury(slot, "")
+    def close(self) -> None:
+        """End every worker: an idle one when its socket pair closes, the others by force."""
+        for process in self._processes.values():
+            self._sockets.unwatch(process.channel.socket.fileno())
+            process.channel.socket.close()
+        for process in self._processes.values():
+            _end(process.popen)
 
     def _want_write(self, process: _Process) -> None:
         if process.writing != process.channel.pending:
@@ -95,14 +100,19 @@ class Slots:
         del self._by_fd[fd]
         # Its end of the pair is closed: it is dead, or about to be. A child that inherited
         # nothing of the pair may outlive it; the group is killed in any case.
-        with suppress(subprocess.TimeoutExpired):
-            process.popen.wait(0.2)
-        _kill_group(process.popen.pid)
-        code = process.popen.wait()
+        code = _end(process.popen)
         process.channel.socket.close()
         if code < 0:
             return f"signal {signal.Signals(-code).name}"
         return f"exit code {code}" + (f" ({why})" if code == 0 and why else "")
+
+
+def _end(popen: subprocess.Popen[bytes]) -> int:
+    """Wait for a worker that is about to end, kill what is left of its group; its exit code."""
+    with suppress(subprocess.TimeoutExpired):
+        popen.wait(_END_S)
+    _kill_group(popen.pid)
+    return popen.wait()
 
 
 def _event(slot: int, frames: list[bytearray]) -> SlotReady | SlotAnswered:

@@ -137,11 +137,15 @@ class Worker:
     # --- From the master ----------------------------------------------------------------------
 
     def _from_master(self, message: Message, now: float) -> None:
+        refused = self.membership.refused
         joined = self.membership.heard(message, now)
+        if self.membership.refused != refused and self.membership.refused:
+            self._do(Note(f"the master does not take this slave: {self.membership.refused}"))
         match message:
             case Welcome():
                 self._do(Subscribe(message.control_port))
                 if joined:
+                    self._do(Note(f"joined cluster {message.cluster}, epoch {message.epoch}"))
                     for kept in self.kept.values():
                         self._say(kept, now)
             case Introduce():
@@ -200,7 +204,7 @@ class Worker:
         slot = self.slots[number]
         if slot.state is SlotState.STARTING:
             slot.stumbles += 1
-            slot.start_s = now + min(30.0, 0.1 * 2**slot.stumbles)
+            slot.start_s = now + min(30.0, 0.1 * 2 ** min(slot.stumbles, 10))
             self._do(Note(f"worker {number} died while starting ({how}); next try later"))
         lease, left, verdict = slot.lease, slot.left, slot.verdict
         slot.lease, slot.left, slot.verdict = None, [], None
@@ -246,7 +250,11 @@ class Worker:
     def _tick(self, now: float) -> None:
         if self.leaving:
             return
-        match self.membership.due(now):
+        was = self.membership.joined
+        due = self.membership.due(now)
+        if was and not self.membership.joined:
+            self._do(Note("the master is silent; what runs goes on, results are kept for it"))
+        match due:
             case Due.HELLO:
                 self._do(Send(replace(self._hello, leases=self.held())))
             case Due.BEAT:
@@ -286,7 +294,7 @@ class Worker:
             return
         self.leaving = True
         for number, slot in enumerate(self.slots):
-            if slot.state is not SlotState.DOWN:
+            if slot.state is SlotState.BUSY:  # an idle one ends with the slave
                 self._do(KillSlot(number))
         self._do(Send(Goodbye("told to stop")))
         self._do(Exit())

@@ -1,0 +1,199 @@
+"""The memoria's core: it hears samples, remembers them, raises alerts and answers questions."""
+
+from __future__ import annotations
+
+import pytest
+
+from hpczmq import limits
+from hpczmq.memory import Exit, Publish, Received, Send, Stop, Subscribe, Tick
+from hpczmq.messages import (
+    About,
+    AlertsAnswer,
+    Ask,
+    Control,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Introduce,
+    Message,
+    MetricsAnswer,
+    Ping,
+    Pong,
+    Reject,
+    Sample,
+    Welcome,
+)
+from hpczmq.model import Alert, Metrics, Role
+from tests.unit.harness import MemoryBench, instance
+
+BEAT_S = limits.heartbeat_s_default
+WELCOME = Welcome("hpczmq", 1, BEAT_S, 5011, Control(1, 1, "least-loaded", False))
+ASKER = b"asker"
+HOT, COOL = Metrics(cpu_percent=99.0), Metrics(cpu_percent=1.0)
+
+
+def sample(memory: MemoryBench, metrics: Metrics, node: str = "s1", process: str = "") -> None:
+    memory.do(Received(Sample(node, instance(process or node), metrics)))
+
+
+def joined(memory: MemoryBench) -> MemoryBench:
+    memory.do(Tick())
+    assert memory.one(Hello).role is Role.MEMORIA
+    memory.do(Received(WELCOME))
+    assert memory.one(Subscribe).port == 5011
+    return memory
+
+
+def saturated(memory: MemoryBench, *nodes: str) -> None:
+    """Nodes whose alert was raised just now; the clock has moved by what that takes."""
+    for seconds in (limits.cpu_saturated_s, 0.0):
+        for node in nodes:
+            sample(memory, HOT, node)
+        memory.later(seconds)
+    assert len(memory.take(Publish)) == len(nodes)
+
+
+def active(memory: MemoryBench) -> list[str]:
+    """The nodes with an alert, as who asks is told."""
+    memory.do(Received(Ask(1, About.ALERTS), ASKER))
+    answer = memory.one(AlertsAnswer, ASKER)
+    assert answer.request == 1
+    return [alert.node for alert in answer.alerts]
+
+
+# --- With the master ----------------------------------------------------------------------------
+
+
+def test_a_memoria_says_hello_with_the_address_where_it_answers(memory: MemoryBench) -> None:
+    memory.do(Tick())
+    hello = memory.one(Hello)
+    assert (hello.name, hello.address) == ("memoria1", "tcp://127.0.0.1:9")
+
+
+def test_each_heartbeat_reports_all_alerts_and_publishes_them(memory: MemoryBench) -> None:
+    joined(memory)
+    memory.do(Tick(Metrics(load=2.0)))
+    beat = memory.one(Heartbeat)
+    assert (beat.sequence, beat.metrics.load, beat.leases) == (1, 2.0, ())
+    assert memory.one(Publish).message == AlertsAnswer(0, ())
+    assert memory.one(AlertsAnswer) == AlertsAnswer(0, ())
+
+
+def test_a_memoria_that_is_not_known_introduces_itself_at_the_next_tick(
+    memory: MemoryBench,
+) -> None:
+    joined(memory)
+    memory.do(Received(Introduce()), Tick())
+    assert memory.one(Hello)
+
+
+def test_it_goes_on_watching_and_publishing_without_a_master(memory: MemoryBench) -> None:
+    saturated(memory, "s1")
+    assert active(memory) == ["s1"]
+    assert not memory.take(Send), "there is nobody to report to"
+
+
+def test_told_to_stop_it_says_goodbye(memory: MemoryBench) -> None:
+    memory.do(Stop())
+    assert memory.one(Goodbye).reason == "told to stop"
+    assert memory.one(Exit)
+
+
+# --- Alerts -------------------------------------------------------------------------------------
+
+
+def test_an_alert_is_told_when_it_is_raised_and_when_it_clears(memory: MemoryBench) -> None:
+    joined(memory)
+    sample(memory, HOT)
+    memory.later(limits.cpu_saturated_s)
+    sample(memory, HOT)
+    published = memory.one(Publish).message
+    assert isinstance(published, AlertsAnswer)
+    (alert,) = published.alerts
+    assert (alert.rule, alert.node, alert.value, alert.age_s) == ("cpu-saturated", "s1", 99.0, 0.0)
+    assert memory.one(AlertsAnswer) == published, "the master is told too"
+    sample(memory, COOL)
+    assert memory.one(Publish).message == AlertsAnswer(0, ())
+    assert memory.one(AlertsAnswer) == AlertsAnswer(0, ())
+
+
+def test_a_node_that_is_not_heard_any_more_has_no_alert(memory: MemoryBench) -> None:
+    """It ended, or its machine did: nobody could ever clear it."""
+    saturated(memory, "s1", "s2")
+    assert active(memory) == ["s1", "s2"]
+    memory.later(limits.lost_heartbeats * BEAT_S + 0.1)
+    sample(memory, HOT, "s2")
+    assert active(memory) == ["s2"]
+
+
+def test_an_alert_is_asked_for_by_node(memory: MemoryBench) -> None:
+    saturated(memory, "s1", "s2")
+    memory.do(Received(Ask(1, About.ALERTS, ("s2", "s9")), ASKER))
+    alerts = memory.one(AlertsAnswer, ASKER).alerts
+    assert [alert.node for alert in alerts] == ["s2"]
+    assert all(isinstance(alert, Alert) for alert in alerts)
+
+
+# --- Questions ----------------------------------------------------------------------------------
+
+
+def test_the_newest_metrics_of_each_node_are_told_with_their_age(memory: MemoryBench) -> None:
+    sample(memory, COOL, "s2")
+    memory.later(1.0)
+    sample(memory, HOT, "s1")
+    memory.later(2.0)
+    memory.do(Received(Ask(3, About.METRICS), ASKER))
+    answer = memory.one(MetricsAnswer, ASKER)
+    assert [(n.node, n.age_s, n.metrics) for n in answer.nodes] == [
+        ("s1", 2.0, HOT),
+        ("s2", 3.0, COOL),
+    ]
+    memory.do(Received(Ask(4, About.METRICS, ("s2",)), ASKER))
+    assert [node.node for node in memory.one(MetricsAnswer, ASKER).nodes] == ["s2"]
+
+
+def test_a_ping_is_answered_with_who_it_is(memory: MemoryBench) -> None:
+    memory.do(Tick(HOT))
+    assert memory.one(Hello)
+    memory.do(Received(Ping(8), ASKER))
+    pong = memory.one(Pong, ASKER)
+    assert (pong.request, pong.role, pong.name, pong.metrics) == (8, Role.MEMORIA, "memoria1", HOT)
+
+
+@pytest.mark.parametrize(
+    ("message", "request_number", "code"),
+    [(Ask(5, About.JOBS), 5, "not here"), (Introduce(), 0, "kind"), (WELCOME, 0, "kind")],
+)
+def test_what_a_memoria_does_not_answer_is_refused(
+    memory: MemoryBench, message: Message, request_number: int, code: str
+) -> None:
+    memory.do(Received(message, ASKER))
+    answer = memory.one(Reject, ASKER)
+    assert (answer.request, answer.code) == (request_number, code)
+
+
+# --- Bounds -------------------------------------------------------------------------------------
+
+
+def test_the_node_heard_least_lately_is_forgotten_when_there_are_too_many(
+    memory: MemoryBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "nodes_max", 2)
+    for node in ("s1", "s2", "s1", "s3"):
+        sample(memory, COOL, node)
+    assert [node.name for node in memory.core.nodes.values()] == ["s1", "s3"]
+
+
+def test_two_processes_of_one_name_are_two_nodes(memory: MemoryBench) -> None:
+    sample(memory, COOL, "s1", process="first")
+    sample(memory, HOT, "s1", process="second")
+    memory.do(Received(Ask(3, About.METRICS), ASKER))
+    assert [node.metrics for node in memory.one(MetricsAnswer, ASKER).nodes] == [COOL, HOT]
+
+
+def test_only_the_last_samples_of_a_node_are_kept(memory: MemoryBench) -> None:
+    for _ in range(3):
+        sample(memory, COOL)
+    (node,) = memory.core.nodes.values()
+    assert len(node.samples) == 3
+    assert node.samples.maxlen == limits.samples_per_node_max
