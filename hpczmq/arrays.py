@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ def packed(array: np.ndarray[Any, Any]) -> tuple[bytes, memoryview]:
     Raises:
         ValueError: its dtype does not travel, or it is larger than `buffer_bytes_max`.
     """
-    array = np.ascontiguousarray(array)
+    array = np.asarray(array, order="C")
     if array.dtype.kind not in _KINDS or array.nbytes > limits.buffer_bytes_max:
         raise ValueError(f"{array.dtype} of {array.nbytes} bytes does not travel as one result")
     buffer = memoryview(array.reshape(-1).view(np.uint8).data)
@@ -51,17 +53,20 @@ def unpacked(head: bytes, buffer: wire.Buffer) -> np.ndarray[Any, Any]:
         raise ProtocolError("array", f"{shape} of {dtype} is not {len(buffer)} bytes")
     if digest != _digest(buffer):
         raise ProtocolError("digest", "the bytes are not those that the slave computed")
-    return np.frombuffer(buffer, dtype).reshape(shape)
+    try:
+        array = np.frombuffer(buffer, dtype).reshape(shape)
+    except ValueError as error:  # beside a 0 the other sizes may be anything
+        raise ProtocolError("array", f"the shape is not one that numpy has: {error}") from None
+    array.flags.writeable = False
+    return array
 
 
 def _dtype(name: object) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(name) if isinstance(name, str) else None
-    except TypeError:
-        dtype = None
-    if dtype is None or dtype.kind not in _KINDS:
-        raise ProtocolError("array", "the dtype is not one that travels")
-    return dtype
+    # numpy takes many more names, some of them with a warning, or for more than one number.
+    if isinstance(name, str) and re.fullmatch(r"[<>|][buifc]\d{1,2}", name, re.ASCII):
+        with suppress(TypeError):
+            return np.dtype(name)
+    raise ProtocolError("array", "the dtype is not one that travels")
 
 
 def _digest(buffer: wire.Buffer | Sequence[int]) -> bytes:

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from hpczmq import limits, spawn
+from hpczmq.config import Config
 from hpczmq.cores import usable_cores
 from hpczmq.errors import JobFailed, NoCluster, ParameterError
 
@@ -79,6 +80,7 @@ class LocalCluster:
         policy: how slaves are chosen.
 
     Raises:
+        ParameterError, ConfigError: there is no such cluster; nothing was started.
         NoCluster: a node did not start; the message has the end of its log.
     """
 
@@ -92,6 +94,7 @@ class LocalCluster:
         policy: str = "least-loaded",
     ) -> None:
         slots = slots_each(slaves, slots, memorias)
+        Config(heartbeat_s=heartbeat_s, policy=policy)  # says what is wrong with them
         self._nodes: list[_Node] = []
         self._closed = False
         try:

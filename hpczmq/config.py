@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -52,67 +52,74 @@ class Config:
     lifeline: bool = False
 
     def __post_init__(self) -> None:
-        low, high = limits.heartbeat_s_min, limits.heartbeat_s_max
-        _must(low <= self.heartbeat_s <= high, "heartbeat_s", self.heartbeat_s, f"{low}..{high} s")
-        _must(0 <= self.slots <= limits.slots_max, "slots", self.slots, f"0..{limits.slots_max}")
-        _must(1 <= self.number <= 2, "number", self.number, "1 or 2")
-        _must(0 < self.timeout_s <= limits.timeout_s_max, "timeout_s", self.timeout_s, "above 0")
-        policies = [policy.value for policy in Policy]
-        _must(self.policy in policies, "policy", self.policy, " or ".join(policies))
-        _must(self.log_level in _LOG_LEVELS, "log_level", self.log_level, ", ".join(_LOG_LEVELS))
-        fits = len(self.name) <= limits.name_chars_max and self.name.isprintable()
-        _must(fits, "name", self.name, f"printable, at most {limits.name_chars_max} characters")
+        _raise(_wrong({name: getattr(self, name) for name in _KINDS}, {}))
+
+
+#: The settings and their types.
+_KINDS: dict[str, type] = {field.name: type(field.default) for field in fields(Config)}
+
+#: A value with the place where it stands and the setting that it is for.
+_Given = tuple[str, str, object]
 
 
 def load(overrides: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Config:
     """The settings that hold; `overrides` are the command line's, None meaning "not given".
 
     Raises:
-        ConfigError: the file, a variable or an override has an unknown key or a wrong value.
+        ConfigError: the file, variables or overrides have unknown keys or wrong values; a line
+            for each of them.
     """
     environ = os.environ if environ is None else environ
-    values = {**_from_file(environ), **_from_environ(environ)}
-    values.update({key: value for key, value in overrides.items() if value is not None})
+    given = [*_from_file(environ), *_from_environ(environ)]
+    given += [(key, key, value) for key, value in overrides.items() if value is not None]
+    values: dict[str, Any] = {}
+    places: dict[str, str] = {}
+    faults = []
+    for place, key, value in given:
+        try:
+            values[key], places[key] = _typed(place, key, value), place
+        except ConfigError as error:
+            faults.append(str(error))
+    _raise(faults + _wrong(values, places))
     return Config(**values)
 
 
-def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
+def _from_file(environ: Mapping[str, str]) -> list[_Given]:
     named = environ.get("HPCZMQ_CONFIG")
     home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "/")) / ".config")
     path = Path(named) if named else home / "hpczmq" / "config.toml"
     try:
-        table = tomllib.loads(path.read_text())
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if named:
             raise ConfigError(f"{path}: not there: HPCZMQ_CONFIG must name a file") from None
-        return {}
+        return []
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    return {key: _typed(f"{path}: {key}", key, value) for key, value in table.items()}
+    return [(f"{path}: {key}", key, value) for key, value in table.items()]
 
 
-def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    values = {}
-    for field in fields(Config):
-        variable = f"HPCZMQ_{field.name.upper()}"
-        if variable in environ:
-            values[field.name] = _typed(variable, field.name, environ[variable])
+def _from_environ(environ: Mapping[str, str]) -> list[_Given]:
+    given: list[_Given] = []
     if environ.get("MAESTRO_IP"):
-        values.setdefault("master", environ["MAESTRO_IP"])
+        given.append(("MAESTRO_IP", "master", environ["MAESTRO_IP"]))
     if environ.get("ESCLAVO"):
-        values.setdefault("name", environ["ESCLAVO"])
+        given.append(("ESCLAVO", "name", environ["ESCLAVO"]))
     if environ.get("MEMORIA_NODE"):
         digits = environ["MEMORIA_NODE"].removeprefix("memoria")
-        values.setdefault("number", _typed("MEMORIA_NODE", "number", digits))
-    return values
+        given.append(("MEMORIA_NODE", "number", digits))
+    variables = {name: f"HPCZMQ_{name.upper()}" for name in _KINDS}
+    given += [(it, name, environ[it]) for name, it in variables.items() if it in environ]
+    return given
 
 
 def _typed(place: str, key: str, value: object) -> Any:
-    """A setting's value as its type, from TOML (typed already) or from text."""
-    kinds: dict[str, type] = {field.name: type(field.default) for field in fields(Config)}
-    if key not in kinds:
-        raise ConfigError(f"{place}: not a setting: use one of {', '.join(kinds)}")
-    kind = kinds[key]
+    """A setting's value as its type, from what is typed already or from text."""
+    kind, fault = _KINDS.get(key), f"{place} = {shown(value)}: "
+    if kind is None:
+        raise ConfigError(f"{fault}is not a setting: use one of {', '.join(_KINDS)}")
+    if kind is str and not isinstance(value, str):
+        raise ConfigError(f"{fault}must be text")
     text = str(value).strip()
     try:
         if kind is bool:
@@ -122,14 +129,42 @@ def _typed(place: str, key: str, value: object) -> Any:
         return kind(text)
     except ValueError:
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-        raise ConfigError(f"{place} = {shown(value)}: must be {wanted}") from None
+        raise ConfigError(f"{fault}must be {wanted}") from None
 
 
-def _must(fits: bool, key: str, value: object, remedy: str) -> None:
-    if not fits:
-        raise ConfigError(f"{key} = {shown(value)}: must be {remedy}")
+def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
+    """Every value that is out of its range, with its place (or else its key) and the remedy."""
+    low, high = limits.heartbeat_s_min, limits.heartbeat_s_max
+    policies, longest = [policy.value for policy in Policy], limits.name_chars_max
+    timeout_max = limits.timeout_s_max
+    printable = (
+        lambda text: len(text) <= longest and text.isprintable(),
+        f"printable, at most {longest} characters",
+    )
+    rules: dict[str, tuple[Callable[[Any], bool], str]] = {
+        "heartbeat_s": (lambda s: low <= s <= high, f"{low}..{high} s"),
+        "slots": (lambda n: 0 <= n <= limits.slots_max, f"0..{limits.slots_max}"),
+        "number": (lambda n: n in (1, 2), "1 or 2"),
+        "timeout_s": (lambda s: 0 < s <= timeout_max, f"above 0 and at most {timeout_max:.0f}"),
+        "policy": (lambda text: text in policies, " or ".join(policies)),
+        "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
+        "name": printable,
+        "cluster": printable,
+    }
+    return [
+        f"{places.get(key, key)} = {shown(values[key])}: must be {remedy}"
+        for key, (fits, remedy) in rules.items()
+        if key in values and not fits(values[key])
+    ]
+
+
+def _raise(faults: list[str]) -> None:
+    if faults:
+        raise ConfigError("\n".join(faults))
 
 
 def default_name(role: str) -> str:
     """A name for a node that was given none: its host's, and which process it is."""
-    return f"{socket.gethostname()}-{os.getpid()}"[: limits.name_chars_max] or role
+    process = f"-{os.getpid()}"
+    host = socket.gethostname() or role
+    return host[: limits.name_chars_max - len(process)] + process

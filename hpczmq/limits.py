@@ -42,6 +42,9 @@ items_per_job_max: Final = 1_000_000
 jobs_open_max: Final = 100_000
 #: Ended jobs whose results the master keeps; the oldest are forgotten.
 jobs_ended_max: Final = 1_000
+#: Orders (cancel, clear, policy) whose answers the master can repeat: who misses one asks again
+#: within `resend_heartbeats`, and there are never so many in that time.
+orders_known_max: Final = 1_000
 #: Priorities, 1 high, 2 medium, 3 low.
 priority_min: Final = 1
 priority_max: Final = 3
@@ -98,6 +101,8 @@ crash_limit: Final = 3
 report_flush_s: Final = 0.02
 #: A new worker process may take so long to say that it is ready.
 worker_start_s: Final = 30.0
+#: A slave each of whose workers has died so often while starting takes no lease until one is up.
+stumbles_max: Final = 3
 
 # --- Delivery ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ a peer that is gone or can't take more is a fact for the caller, not an exceptio
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from enum import Enum
@@ -23,6 +24,12 @@ CONTROL_PORT: Final = 5011
 SLAVE_PORT: Final = 5002
 #: Hosts that stand for every interface of a machine; nobody can dial them.
 _EVERYWHERE: Final = ("0.0.0.0", "[::]", "*")  # noqa: S104 — named to be told apart, not bound
+
+
+#: A host's name or address, an IPv6 one in brackets, and perhaps a port; 0 and * are any free one.
+_ADDRESS: Final = re.compile(
+    r"(?:tcp://)?(\[[\w:.%-]+\]|[^\s:/\[\]]+)(?::(\*|[0-9]{1,5}))?", re.ASCII
+)
 
 
 class Sent(Enum):
@@ -179,14 +186,14 @@ def address_of(text: str, port: int = DISPATCH_PORT) -> str:
     Raises:
         ConfigError: it is none of these.
     """
-    bare = text.removeprefix("tcp://")
-    host, colon, tail = bare.rpartition(":")
-    if not colon or bare.endswith("]"):
-        host, tail = bare, str(port)
-    wild = tail == "*"
-    if not host or "/" in host or not (wild or (tail.isdecimal() and int(tail) <= 65_535)):
-        raise ConfigError(f"address = {text!r}: must be HOST or HOST:PORT")
-    return f"tcp://{host}:{'*' if wild or tail == '0' else tail}"
+    fits = _ADDRESS.fullmatch(text)
+    host, tail = fits.groups(str(port)) if fits else ("", "")
+    if not fits or (tail != "*" and int(tail) > 65_535):
+        raise ConfigError(
+            f"address = {text!r}: must be HOST or HOST:PORT, an IPv6 one in brackets: [::1]:{port}"
+        )
+    free = tail == "*" or int(tail) == 0
+    return f"tcp://{host}:{'*' if free else tail}"
 
 
 def host_of(address: str) -> str:

@@ -44,14 +44,15 @@ TOPICS: Final[dict[type[Message], bytes]] = {
     AlertsAnswer: TOPIC_ALERTS,
 }
 _NUMBERS: Final = {cls: kind for kind, cls in KINDS.items()}
+_SCALARS: Final = frozenset({int, float, str, bytes, bool, type(None)})
 _HEADS: Final = frozenset({MAGIC, *TOPICS.values()})
 
 
 def encode(message: Message, buffers: Sequence[Buffer] = (), topic: bytes = MAGIC) -> list[Buffer]:
     """The frames of a message, with its raw buffers last."""
-    kind, write = _NUMBERS[type(message)], _writer(type(message))
-    body: bytes = msgpack.packb([kind, *write(message)], default=_plain)
-    assert len(body) <= limits.body_bytes_max, f"{type(message).__name__} is too large to send"
+    cls: Any = type(message)
+    body: bytes = msgpack.packb([_NUMBERS[cls], *_writer(cls)(message)], default=_plain)
+    assert len(body) <= limits.body_bytes_max, f"{cls.__name__} is too large to send"
     return [topic, body, *buffers]
 
 
@@ -71,7 +72,7 @@ def decode(frames: Sequence[Buffer]) -> tuple[Message, Sequence[Buffer]]:
     values = unpack(body)
     if type(values) is not tuple or not values or type(values[0]) is not int:
         raise ProtocolError("kind", "the body does not start with a kind")
-    cls = KINDS.get(values[0])
+    cls: Any = KINDS.get(values[0])
     if cls is None:
         raise ProtocolError("kind", f"kind {values[0]} is not known")
     message: Message = _record(cls)(values[1:])
@@ -89,6 +90,13 @@ def pack(value: Any) -> bytes:
         packed: bytes = msgpack.packb(value)
     except (ValueError, OverflowError) as error:
         raise TypeError(f"{shown(value)} does not travel: {error}") from None
+    if isinstance(value, dict | list | tuple):
+        _check_keys(value)
+    return packed
+
+
+def _check_keys(value: Any) -> None:
+    """Refuse dicts with keys that no reader takes, however deep."""
     inside = [value]
     while inside:
         part = inside.pop()
@@ -96,10 +104,9 @@ def pack(value: Any) -> bytes:
             wrong = [key for key in part if not isinstance(key, str | bytes)]
             if wrong:
                 raise TypeError(f"a dict with the key {shown(wrong[0])} does not travel: use text")
-            inside += part.values()
-        elif isinstance(part, list | tuple):
-            inside += part
-    return packed
+            part = part.values()
+        if not _SCALARS.issuperset(map(type, part)):
+            inside += [item for item in part if isinstance(item, dict | list | tuple)]
 
 
 def unpack(data: Buffer, lists: bool = False) -> Any:
@@ -121,9 +128,10 @@ def _no_extension(code: int, data: bytes) -> Any:
 
 def _plain(value: Any) -> Any:
     """What msgpack asks for when it meets one of our nested classes."""
-    if not is_dataclass(value):
-        raise TypeError(f"{type(value).__name__} does not travel")
-    return _writer(type(value))(value)
+    cls: Any = type(value)
+    if not _is_record(cls):
+        raise TypeError(f"{cls.__name__} does not travel")
+    return _writer(cls)(value)
 
 
 # --- Readers, built from annotations ----------------------------------------------------------
@@ -141,7 +149,7 @@ def _reader(hint: Any) -> Reader:
         return _columns(row, bounds) if _is_row(row) else _rows(_reader(row), bounds)
     if isinstance(hint, EnumMeta):
         return _member(hint)
-    if is_dataclass(hint):
+    if _is_record(hint):
         return _record(hint)
     return _scalar(hint, bounds)
 
@@ -265,6 +273,10 @@ def _record(cls: Any) -> Reader:
 
 def _is_row(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, tuple)
+
+
+def _is_record(hint: Any) -> bool:
+    return is_dataclass(hint)
 
 
 def _names(cls: Any) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from hpczmq import limits
 from hpczmq.wire import Buffer
 
 _FRAMES_MAX = limits.buffers_max + 2
+_FRAME_BYTES_MAX = max(limits.body_bytes_max, limits.buffer_bytes_max)
 
 
 class Channel:
@@ -78,7 +79,10 @@ class Channel:
                 if size == 0:
                     raise EOFError("the other end is gone")
                 self._got += size
-            wanted = self._reader.send(self._piece)
+            try:
+                wanted = self._reader.send(self._piece)
+            except StopIteration:
+                raise EOFError("the stream made no sense before") from None
             message = None
             if isinstance(wanted, list):
                 message, wanted = wanted, next(self._reader)
@@ -99,6 +103,8 @@ def _reader() -> Generator[int | list[bytearray], bytearray, None]:
         if not 1 <= count <= _FRAMES_MAX:
             raise EOFError(f"a message of {count} frames")
         sizes = struct.unpack(f"<{count}I", (yield 4 * count))
+        if max(sizes) > _FRAME_BYTES_MAX:
+            raise EOFError(f"a frame of {max(sizes)} bytes")
         frames = []
         for size in sizes:
             frames.append((yield size))

@@ -63,9 +63,11 @@ class Master:
     def turn(self) -> None:
         """Once round: everything that has arrived, then placement, then the clock."""
         if self.router in self.shell.poll():
+            before = self.shell.frames_dropped
             for (peer,), message, buffers in self.shell.messages(self.router, heads=1):
                 self.handle(Received(bytes(peer), message, buffers))
-            self.core.state.frames_dropped = sum(self.shell.dropped.values())
+            # The core counts those that it drops itself.
+            self.core.state.frames_dropped += self.shell.frames_dropped - before
         self.handle(Turn())
         if self.shell.tick_due(self.shell.clock.now()):
             self.handle(Tick())

@@ -20,7 +20,7 @@ from hpczmq import limits, wire
 from hpczmq._version import __version__
 from hpczmq.clock import Clock
 from hpczmq.errors import ProtocolError
-from hpczmq.messages import Message
+from hpczmq.messages import Message, Reject
 from hpczmq.model import Metrics
 from hpczmq.nodes.sampler import Sampler
 from hpczmq.transport import Socket, Sockets
@@ -28,6 +28,8 @@ from hpczmq.transport import Socket, Sockets
 log = logging.getLogger(__name__)
 
 SOFTWARE = f"hpczmq {__version__}"
+#: Of a peer's id in the log.
+_ID_DIGITS = 16
 
 
 class Shell:
@@ -38,8 +40,9 @@ class Shell:
         self.clock = Clock()
         self.sockets = Sockets()
         self.stopping = False
-        #: Frames that were no message, by who sent them; each is logged once.
-        self.dropped: dict[bytes, int] = {}
+        #: Messages that could not be used, and who sent some; each sender is logged once.
+        self.frames_dropped = 0
+        self._complained: set[bytes] = set()
         self._sampler = Sampler()
         self._tick_s = self._sample_s = float("-inf")
         self._lifeline = sys.stdin.fileno() if lifeline else None
@@ -79,21 +82,30 @@ class Shell:
     def messages(
         self, socket: Socket, heads: int = 0
     ) -> Iterator[tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]]]:
-        """What has arrived at a socket: head frames, message, buffers. Junk is counted."""
+        """What has arrived at a socket: head frames, message, buffers.
+
+        Junk is counted, and where the socket has several peers its sender is told.
+        """
         for frames in socket.receive():
             try:
                 message, buffers = wire.decode(frames[heads:])
             except ProtocolError as error:
                 self.drop(frames[0] if heads else b"", error)
+                if heads:
+                    reject = Reject(0, error.code, error.reason[: limits.text_chars_max])
+                    socket.send(wire.encode(reject), bytes(frames[0]))
                 continue
             yield frames[:heads], message, buffers
 
     def drop(self, peer: wire.Buffer, error: ProtocolError) -> None:
         """Count a message that can't be used; say so the first time."""
+        self.frames_dropped += 1
         known = bytes(peer)
-        if known not in self.dropped and len(self.dropped) < limits.rows_max:
-            log.warning("dropped a message of %s: %s", known.hex() or "the master", error)
-        self.dropped[known] = self.dropped.get(known, 0) + 1
+        if known not in self._complained and len(self._complained) < limits.rows_max:
+            self._complained.add(known)
+            # Without a handshake, as ZMTP 1 had none, a peer's id is whatever it sent.
+            name = known.hex()[:_ID_DIGITS] or "the master"
+            log.warning("dropped a message of %s: %s", name, error)
 
 
 def say_ready(**facts: Any) -> None:

@@ -51,6 +51,7 @@ class Runner:
                 status, value, buffer = Status.ERROR, _last_words(), None
             ended = time.perf_counter()
             self._outcomes.append(Outcome(task.index, status, ended - began, value))
+            self._bytes += len(value)
             if buffer is not None:
                 self._buffers.append(buffer)
                 self._bytes += len(buffer)

@@ -8,6 +8,9 @@ from hpczmq.model import About, ClusterInfo, JobInfo, JobState, SlaveInfo, Slave
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 from hpczmq.scheduler.states import TaskState
 
+#: What all the numbers of a row take together, packed, at most.
+_NUMBERS_BYTES = 150
+
 
 def answer(state: ClusterState, ask: Ask, now: float) -> Message:
     """The answer to a question, or the reason why there is none."""
@@ -18,12 +21,24 @@ def answer(state: ClusterState, ask: Ask, now: float) -> Message:
         if unknown:
             return unknown_job(ask.request, unknown[0])
         wanted = ask.names or tuple(state.jobs)[-limits.rows_max :]
-        rows = tuple(job_info(state, state.jobs[name], now) for name in wanted)
-        return JobsAnswer(ask.request, rows)
+        rows = [job_info(state, state.jobs[name], now) for name in wanted]
+        return JobsAnswer(ask.request, _that_fit(rows))
     if ask.about is About.SLAVES:
         slaves = [s for s in state.slaves.values() if not ask.names or s.name in ask.names]
         return SlavesAnswer(ask.request, tuple(slave_info(s, now) for s in slaves))
     return Reject(ask.request, "not here", "ask a memoria; `status` says where they are")
+
+
+def _that_fit(rows: list[JobInfo]) -> tuple[JobInfo, ...]:
+    """The last rows, as many as one message takes."""
+    room, first = limits.body_bytes_max - _NUMBERS_BYTES, len(rows)
+    for row in reversed(rows):
+        chars = len(row.id) + len(row.name) + len(row.kernel) + len(row.cause)
+        room -= 4 * chars + len(row.params) + _NUMBERS_BYTES
+        if room < 0:
+            break
+        first -= 1
+    return tuple(rows[first:])
 
 
 def unknown_job(request: int, name: str) -> Reject:

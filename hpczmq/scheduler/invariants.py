@@ -27,19 +27,26 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     counted = [job.states.count(task_state) for task_state in TaskState]
     assert counted == job.counts, f"{job.id}: {counted} counted, {job.counts} booked"
     assert sum(counted) == len(job.tasks), f"{job.id} lost a task"
-    leased = {i for i, s in enumerate(job.states) if s == TaskState.LEASED}
+    leased = _tasks(job, TaskState.LEASED)
     assert leased == set(job.leases), f"{job.id}: a leased task has one lease"
     for index, lease in job.leases.items():
         assert index in state.leases[lease].open, f"lease {lease} does not hold {job.id}/{index}"
-    waiting = {i for i, s in enumerate(job.states) if s == TaskState.WAITING}
-    reachable = set(job.returned) | set(range(job.next, len(job.states)))
-    assert waiting <= reachable, f"{job.id}: {sorted(waiting - reachable)} will never be placed"
+    waiting = _tasks(job, TaskState.WAITING)
+    left = {i for i in waiting if i < job.next}.difference(job.returned)
+    assert not left, f"{job.id}: {sorted(left)} will never be placed"
     queued = job.id in state.queues.get(job.submit.priority, {})
     assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"
     if job.state.ended:
         assert not waiting and not leased, f"{job.id} has ended, and still has open tasks"
     if job.state is JobState.DONE:
         assert counted[TaskState.DONE] == len(job.tasks), f"{job.id} is done without its results"
+
+
+def _tasks(job: JobRecord, state: TaskState) -> set[int]:
+    """Indices of the tasks in a state. Most jobs have ended, and have none to look for."""
+    if not job.counts[state]:
+        return set()
+    return {index for index, byte in enumerate(job.states) if byte == state}
 
 
 def _check_leases(state: ClusterState) -> None:

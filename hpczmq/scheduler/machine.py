@@ -150,8 +150,10 @@ class Scheduler:
             case Report():
                 arrays = sum(o.status is Status.ARRAY for o in message.outcomes)
                 distinct = {o.index for o in message.outcomes}
-                if arrays != len(buffers) or len(distinct) != len(message.outcomes):
-                    self._reject(peer, "report", "a report needs one buffer for each array")
+                large = sum(len(o.value) for o in message.outcomes) > limits.body_bytes_max // 2
+                if arrays != len(buffers) or len(distinct) != len(message.outcomes) or large:
+                    reason = "a report needs a buffer for each array, and has each task once"
+                    self._reject(peer, "report", "too large" if large else reason)
                     return
                 ledger.accept(self.state, slave, message, buffers, now)
                 self._send(peer, Ack((message.report,)))
@@ -168,12 +170,11 @@ class Scheduler:
                 self._submit(peer, message)
             case Fetch():
                 self._fetch(peer, message, now)
-            case Cancel():
-                self._cancel(peer, message, now)
+            case Cancel() | SetPolicy():
+                who = self.state.clients[peer].instance
+                self._send(peer, self._once(who, message, now))
             case Ask():
                 self._send(peer, answer(self.state, message, now))
-            case SetPolicy():
-                self._set_policy(peer, message)
             case Heartbeat(sequence=sequence):
                 self._send(peer, Beat(sequence))
             case AlertsAnswer():
@@ -223,12 +224,26 @@ class Scheduler:
         state.watchers.setdefault(job.id, set()).add(peer)
         ledger.deliver_to(state, job, peer, now)
 
-    def _cancel(self, peer: bytes, cancel: Cancel, now: float) -> None:
+    # --- Orders -------------------------------------------------------------------------------
+
+    def _once(self, who: bytes, order: Cancel | SetPolicy, now: float) -> Message:
+        """Carry an order out. Said again, since its answer was lost, it is only answered again:
+        a second `clear` would end what was submitted since."""
+        orders, key = self.state.orders, (who, order.request)
+        known = orders.get(key) if order.request else None
+        if known is not None:
+            return known
+        done = self._cancel(order, now) if isinstance(order, Cancel) else self._set_policy(order)
+        orders[key] = done
+        if len(orders) > limits.orders_known_max:
+            del orders[next(iter(orders))]
+        return done
+
+    def _cancel(self, cancel: Cancel, now: float) -> Message:
         state = self.state
         unknown = [id for id in cancel.jobs if id not in state.jobs]
         if unknown:
-            self._send(peer, unknown_job(cancel.request, unknown[0]))
-            return
+            return unknown_job(cancel.request, unknown[0])
         if cancel.queued:
             chosen = [job for job in state.jobs.values() if job.state is JobState.QUEUED]
         else:
@@ -236,18 +251,15 @@ class Scheduler:
         done = [job for job in chosen if not job.state.ended]
         for job in done:
             ledger.end(state, job, JobState.CANCELLED, "cancelled by a client", now)
-        self._send(peer, Done(cancel.request, tuple(job.id for job in done)))
+        return Done(cancel.request, tuple(job.id for job in done))
 
-    # --- Control ------------------------------------------------------------------------------
-
-    def _set_policy(self, peer: bytes, wish: SetPolicy) -> None:
+    def _set_policy(self, wish: SetPolicy) -> Message:
         known = [policy.value for policy in Policy]
         if wish.policy not in known:
             reason = f"policy {wish.policy} is not known: use one of {', '.join(known)}"
-            self._send(peer, Reject(wish.request, "policy", _cut(reason)))
-            return
+            return Reject(wish.request, "policy", _cut(reason))
         self._control(policy=wish.policy)
-        self._send(peer, Done(wish.request, (wish.policy,)))
+        return Done(wish.request, (wish.policy,))
 
     def _control(self, policy: str | None = None, closing: bool = False) -> None:
         old = self.state.control

@@ -45,7 +45,7 @@ def join_client(state: ClusterState, peer: bytes, hello: Hello, now: float) -> N
     """Take in a client or a memoria."""
     if peer in state.peers:
         lose(state, state.slaves[state.peers[peer]], "its connection became a client's", now)
-    known = state.clients.setdefault(peer, ClientRecord(hello.name, now))
+    known = state.clients.setdefault(peer, ClientRecord(hello.name, hello.instance, now))
     known.address = hello.address if hello.role is Role.MEMORIA else ""
     known.heard_s = now
     state.actions.append(Send(peer, _welcome(state)))
@@ -137,12 +137,16 @@ def tick(state: ClusterState, now: float) -> None:
             if silent_s > limits.lost_shown_s:
                 del state.slaves[slave.instance]
             continue
-        if silent_s > limits.lost_heartbeats * beat_s:
+        # Of a master that stood still itself nobody was heard: all it missed comes in now, and
+        # so a slave is lost only when its silence was seen for a heartbeat.
+        seen = slave.state is SlaveState.SILENT and now - slave.doubted_s >= beat_s
+        if seen and silent_s > limits.lost_heartbeats * beat_s:
             lose(state, slave, f"silent for {silent_s:.1f} s", now)
         elif silent_s > _PROBE_HEARTBEATS * beat_s and slave.peer is not None:
             state.actions.append(Send(slave.peer, Beat(0)))
             if slave.state is SlaveState.READY and silent_s > limits.silent_heartbeats * beat_s:
                 _move(slave, SlaveState.SILENT)
+                slave.doubted_s = now
                 ledger.mark_free(state, slave)
     for peer, client in list(state.clients.items()):
         if now - client.heard_s > limits.client_silent_s:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from hpczmq.messages import Control, Submit
+from hpczmq.messages import Control, Message, Submit
 from hpczmq.model import JobState, Metrics, SlaveState
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.states import TaskState
@@ -97,6 +97,8 @@ class SlaveRecord:
     capabilities: frozenset[str]
     heard_s: float
     state: SlaveState = SlaveState.READY
+    #: When it became SILENT last.
+    doubted_s: float = 0.0
     #: Leases it holds, oldest first.
     leases: dict[int, Lease] = field(default_factory=dict)
     #: Sum of the expected run times of its leases, in seconds.
@@ -122,6 +124,7 @@ class ClientRecord:
     """A connection of a client or a memoria."""
 
     name: str
+    instance: bytes
     heard_s: float
     #: Wishes by job.
     watches: dict[str, Watch] = field(default_factory=dict)
@@ -159,6 +162,8 @@ class ClusterState:
     free: dict[bytes, None] = field(default_factory=dict)
     #: Clients and memorias by connection.
     clients: dict[bytes, ClientRecord] = field(default_factory=dict)
+    #: Answers to the last orders, by the instance that gave them and their request's number.
+    orders: dict[tuple[bytes, int], Message] = field(default_factory=dict)
     #: Connections that watch a job, by job.
     watchers: dict[str, set[bytes]] = field(default_factory=dict)
     jobs_made: int = 0

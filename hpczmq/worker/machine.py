@@ -151,7 +151,8 @@ class Worker:
             case Introduce():
                 self._tick(now)
             case Assign():
-                if message.lease not in self.held():
+                # One that is not taken is not named in the heartbeats, and goes elsewhere.
+                if message.lease not in self.held() and not self._crippled:
                     self.queue[message.lease] = message
             case Revoke(leases):
                 self._revoke(set(leases))
@@ -206,6 +207,8 @@ class Worker:
             slot.stumbles += 1
             slot.start_s = now + min(30.0, 0.1 * 2 ** min(slot.stumbles, 10))
             self._do(Note(f"worker {number} died while starting ({how}); next try later"))
+            if self._crippled:
+                self.queue.clear()
         lease, left, verdict = slot.lease, slot.left, slot.verdict
         slot.lease, slot.left, slot.verdict = None, [], None
         self._move(number, SlotState.DOWN)
@@ -220,6 +223,11 @@ class Worker:
             text = f"worker of {self._hello.name} died: {how}".encode()
             crashed = [Outcome(task.index, Status.CRASH, 0.0, text) for task in left]
             self._report(lease, crashed, (), now)
+
+    @property
+    def _crippled(self) -> bool:
+        """Whether no worker starts here, time and again."""
+        return all(slot.stumbles >= limits.stumbles_max for slot in self.slots)
 
     def _move(self, number: int, new: SlotState) -> None:
         slot = self.slots[number]

@@ -110,6 +110,18 @@ def test_a_report_that_contradicts_itself_is_refused_whole(
     assert world.job(id).counts[TaskState.LEASED] == 1
 
 
+def test_a_report_that_could_not_be_passed_on_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chunk is a little larger than its report: it has the slave's name in it."""
+    peer, id = world.slave(), world.submit()
+    lease = world.place_one()
+    monkeypatch.setattr(limits, "body_bytes_max", 200)
+    world.say(peer, Report(1, lease.lease, id, (failure(0, text="x" * 170),)))
+    assert world.one(Reject, peer).code == "report"
+    assert world.report(peer, lease, [failure(0, text="x" * 90)]) is not None
+
+
 def test_tasks_that_a_job_does_not_have_are_dropped(world: World) -> None:
     peer, id = world.slave(), world.submit()
     lease = world.place_one()

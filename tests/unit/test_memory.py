@@ -7,7 +7,6 @@ import pytest
 from hpczmq import limits
 from hpczmq.memory import Exit, Publish, Received, Send, Stop, Subscribe, Tick
 from hpczmq.messages import (
-    About,
     AlertsAnswer,
     Ask,
     Control,
@@ -23,7 +22,7 @@ from hpczmq.messages import (
     Sample,
     Welcome,
 )
-from hpczmq.model import Alert, Metrics, Role
+from hpczmq.model import About, Alert, Metrics, Role
 from tests.unit.harness import MemoryBench, instance
 
 BEAT_S = limits.heartbeat_s_default

@@ -193,6 +193,20 @@ def test_a_job_s_row_counts_its_tasks_and_times(world: World) -> None:
     assert (row.running, row.waited_s, row.ran_s, row.cause) == (0, 2.0, 5.0, "")
 
 
+def test_of_more_jobs_than_an_answer_takes_the_newest_are_told(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some with large parameters are enough for it; the master must not fall over its answer."""
+    ids = [world.submit(name="n" * 100) for _ in range(9)]
+    monkeypatch.setattr(limits, "body_bytes_max", 2_000)
+    world.say(CLIENT, Ask(1, About.JOBS))
+    told = [row.id for row in world.one(JobsAnswer, CLIENT).jobs]
+    assert 1 < len(told) < 9
+    assert told == ids[-len(told) :]
+    world.say(CLIENT, Ask(2, About.JOBS, (ids[0],)))
+    assert [row.id for row in world.one(JobsAnswer, CLIENT).jobs] == [ids[0]]
+
+
 @pytest.mark.parametrize("wish", [Ask(2, About.JOBS, ("j9",)), Fetch(2, "j9", 0, 1)])
 def test_a_job_that_nobody_knows_is_refused_with_the_remedy(world: World, wish: Message) -> None:
     world.client()
@@ -275,6 +289,16 @@ def test_clear_ends_what_has_not_started_and_nothing_else(world: World) -> None:
     world.say(CLIENT, Cancel(5, (), queued=True))
     assert world.one(Done, CLIENT).names == (queued,)
     assert world.job(running).state is JobState.RUNNING
+
+
+def test_an_order_said_twice_is_carried_out_once_and_answered_twice(world: World) -> None:
+    """The answer to the first was lost; a second `clear` would end what came since."""
+    first = world.submit()
+    world.say(CLIENT, Cancel(5, (), queued=True))
+    second = world.submit()
+    world.say(CLIENT, Cancel(5, (), queued=True))
+    assert world.take(Done, CLIENT) == [Done(5, (first,))] * 2
+    assert world.job(second).state is JobState.QUEUED
 
 
 # --- Control ------------------------------------------------------------------------------------

@@ -223,15 +223,16 @@ def test_who_has_lost_interest_is_told_nothing_more(session: SessionBench) -> No
 
 
 def test_every_chunk_travels_once_however_many_there_are(
-    world: World, session: SessionBench
+    world: World, session: SessionBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chunks = 3 * CREDIT + 5
+    monkeypatch.setattr(limits, "chunk_credit", 6)
+    chunks = 3 * 6 + 5
     peer, job = world.slave(slots=8), world.submit(chunks)
     while world.job(job).waiting:
         for _, lease in world.place():
             world.finish(peer, lease, 1.0)
-    following(session)
-    to_master: list[Message] = [Fetch(1, "j1", 0, CREDIT)]
+    joined(session).do(Follow(job))
+    to_master: list[Message] = [session.one(Fetch)]
     travelled = []
     while to_master:
         world.say(CLIENT, to_master.pop(0))

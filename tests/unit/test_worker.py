@@ -330,6 +330,25 @@ def test_a_worker_may_die_while_starting_for_ever(slave: WorkerBench) -> None:
     assert slave.core.slots[0].start_s == slave.now + 30.0
 
 
+def test_a_slave_none_of_whose_workers_starts_takes_no_lease(slave: WorkerBench) -> None:
+    slave.do(Tick())
+    assert slave.one(Hello)
+    told(slave, lease(1, 0))
+    for _ in range(limits.stumbles_max):
+        assert slave.one(StartSlot)
+        slave.do(SlotDied(0, "exit code 1"))
+        slave.note("died while starting")
+        slave.later(10.0)
+        slave.do(Tick())
+        slave.take(Hello)
+    assert slave.one(StartSlot)
+    told(slave, lease(2, 1))
+    assert slave.core.held() == (), "neither is named, so both go elsewhere"
+    slave.do(SlotReady(0))
+    told(slave, lease(3, 2))
+    assert slave.one(RunLease).lease.lease == 3
+
+
 def test_a_worker_that_is_not_ready_in_time_is_killed(slave: WorkerBench) -> None:
     slave.do(Tick())
     assert slave.one(StartSlot)

@@ -1,0 +1,226 @@
+"""A simulated client: the real `Session`, and a user who wants things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from hpczmq.messages import PROTOCOL, Cancel, Done, Message, Reject, Submitted
+from hpczmq.model import JobInfo, JobState, Outcome
+from hpczmq.session import (
+    Action,
+    Answered,
+    Arrived,
+    Event,
+    Follow,
+    Gone,
+    Over,
+    Received,
+    Request,
+    Send,
+    Session,
+    Stop,
+    Tick,
+    Turned,
+    Unfollow,
+    Wish,
+)
+from hpczmq.wire import Buffer
+from tests.sim.network import Dealer
+from tests.sim.node import Node, Setting
+from tests.sim.work import Fate, SimJob, paired
+
+
+@dataclass(slots=True)
+class Order:
+    """One job, from the side of who wants it."""
+
+    job: SimJob
+    uid: bytes
+    #: The master's name for it; empty until it has answered.
+    id: str = ""
+    refused: str = ""
+    #: Whether the user has asked for its end, and what was answered.
+    cancels: bool = False
+    cancelled: bool = False
+    #: Whether the user has lost interest for a while.
+    looked_away: bool = False
+    #: What has arrived so far.
+    got: dict[int, Outcome] = field(default_factory=dict)
+    info: JobInfo | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be expected."""
+        return self.info is not None or bool(self.refused)
+
+    def take(self, outcomes: Sequence[Outcome], buffers: Sequence[Buffer]) -> None:
+        """The next outcomes."""
+        assert self.info is None, f"{self.id} goes on after its end"
+        for outcome, buffer in paired(list(outcomes), [bytes(buffer) for buffer in buffers]):
+            assert outcome.index not in self.got, f"{self.id}/{outcome.index} arrives twice"
+            assert self.job.fits(outcome, buffer), f"{self.id}/{outcome.index}: {outcome}"
+            self.got[outcome.index] = outcome
+
+    def check(self, may_be_cancelled: bool) -> None:
+        """Whether it came out as it had to."""
+        job, info = self.job, self.info
+        if not job.valid:
+            assert self.refused, f"job {job.number} was not refused"
+            return
+        assert info is not None, f"{self.id} has no end"
+        assert info.tasks == job.tasks
+        assert info.done == sum(outcome.status.good for outcome in self.got.values())
+        if info.state is JobState.CANCELLED:
+            assert self.cancels or may_be_cancelled, f"{self.id} was cancelled by nobody"
+            assert info.cause
+            return
+        assert not self.cancelled, f"{self.id} was cancelled, and is {info.state.name}"
+        bad = {index: fate for index, fate in job.fates.items() if fate is not Fate.GOOD}
+        assert info.state is (JobState.FAILED if bad else JobState.DONE), f"{info}"
+        assert bool(info.cause) == bool(bad)
+        if job.is_map or not bad:
+            assert set(self.got) == set(range(job.tasks)), f"{self.id} is not whole"
+
+
+class ClientNode(Node):
+    """One client, and its orders. They outlive its processes: a new one goes on with them."""
+
+    def __init__(self, setting: Setting, name: str) -> None:
+        super().__init__(setting, name)
+        self.orders: list[Order] = []
+        #: Wishes that were granted or refused, by kind of the answer.
+        self.answers: list[Message] = []
+        self._tokens: dict[int, Callable[[Message], None]] = {}
+        self._made = 0
+
+    def start(self) -> None:
+        """Start as a new process, and go on with what is not over."""
+        self.born()
+        self.core = Session(self.name, self.rng.randbytes(16), protocol=PROTOCOL)
+        self.dealer = Dealer(self.setting.network, self.name, self._arrives(self.life))
+        self._tokens = {}
+        for order in self.orders:
+            if order.over:
+                continue
+            if order.id:
+                self._follow(order)
+            else:
+                self._submit(order)
+
+    def crash(self) -> None:
+        """Be gone; what has arrived is gone as well."""
+        if self.alive:
+            self.trace(self.name, "crashes")
+            self.died()
+            self.dealer.close()
+
+    def stop(self) -> None:
+        """Close the client, politely."""
+
+        def stopped() -> None:
+            self.handle(Stop())
+            self.died()
+            self.dealer.close(linger_s=1.0)
+
+        self.post(stopped)
+
+    def tick(self) -> None:
+        self.handle(Tick())
+
+    def handle(self, event: Event) -> None:
+        """Give an event to the core, and perform what it asks for."""
+        for action in self.core.handle(event, self.now):
+            self._perform(action)
+
+    # --- What the user does -------------------------------------------------------------------
+
+    def order(self, job: SimJob) -> Order:
+        """Want a job: now, or once there is a process again."""
+        order = Order(job, self.rng.randbytes(16))
+        self.orders.append(order)
+        self.trace(self.name, "orders", job)
+        self.post(lambda: self._submit(order))
+        return order
+
+    def cancel(self, order: Order) -> None:
+        """Want a job's end, if its id is known by now."""
+
+        def answered(answer: Message) -> None:
+            order.cancelled |= isinstance(answer, Done) and order.id in answer.names
+
+        if order.id and self.alive:
+            order.cancels = True
+            self.ask(Cancel(0, (order.id,)), answered)
+
+    def look_away(self, order: Order) -> None:
+        """Lose interest in a job, and find it again."""
+
+        def again() -> None:
+            if order.id and not order.over:
+                order.looked_away = True
+                self.handle(Unfollow(order.id))
+                self._follow(order)
+
+        self.post(again)
+
+    def ask(self, request: Request, then: Callable[[Message], None] | None = None) -> None:
+        """Ask for something."""
+
+        def wish() -> None:
+            self._made += 1
+            self._tokens[self._made] = then or self.answers.append
+            self.handle(Wish(self._made, request))
+
+        self.post(wish)
+
+    def _submit(self, order: Order) -> None:
+        if order.id or order.refused:
+            return  # a process before this one has had the answer
+
+        def answered(answer: Message) -> None:
+            if isinstance(answer, Submitted):
+                assert answer.tasks == order.job.tasks
+                order.id = answer.job
+                self._follow(order)
+            else:
+                assert isinstance(answer, Reject), f"{answer} to a submit"
+                order.refused = answer.reason
+
+        self.ask(order.job.submit(order.uid), answered)
+
+    def _follow(self, order: Order) -> None:
+        order.got = {}
+        self.handle(Follow(order.id))
+
+    # --- What the core does -------------------------------------------------------------------
+
+    def _arrives(self, life: int) -> Callable[[Message, Sequence[Buffer]], None]:
+        def arrive(message: Message, buffers: Sequence[Buffer]) -> None:
+            if self.life == life:
+                self.post(lambda: self.handle(Received(message, buffers)))
+
+        return arrive
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Send(message):
+                self.dealer.send(message)
+            case Answered(token, answer):
+                self._tokens.pop(token)(answer)
+            case Arrived(job, _, outcomes, buffers):
+                self._order(job).take(outcomes, buffers)
+            case Over(job, info):
+                self.trace(self.name, "has all of", job, info.state.name)
+                self._order(job).info = info
+            case Gone(job, reason):
+                self._order(job).refused = reason
+            case Turned(joined, why):
+                self.trace(self.name, "joined" if joined else f"refused: {why}")
+            case _:
+                assert_never(action)
+
+    def _order(self, id: str) -> Order:
+        (order,) = [order for order in self.orders if order.id == id]
+        return order

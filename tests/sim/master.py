@@ -1,0 +1,113 @@
+"""The simulated master: the real `Scheduler`, in the same loop as `nodes.master`."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import assert_never
+
+from hpczmq import limits, wire
+from hpczmq.messages import Chunk, Message
+from hpczmq.model import Policy, SlaveState
+from hpczmq.scheduler import Scheduler, invariants
+from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
+from hpczmq.scheduler.events import Event, Received, Tick, Turn, Unreachable
+from hpczmq.wire import Buffer
+from tests.sim.node import Node, Setting
+from tests.sim.oracle import Oracle
+from tests.sim.work import plan
+
+
+class MasterNode(Node):
+    """The one master of a world."""
+
+    def __init__(self, setting: Setting, oracle: Oracle, heartbeat_s: float, policy: Policy) -> None:
+        super().__init__(setting, "master")
+        self.core = Scheduler(self.now, heartbeat_s=heartbeat_s, policy=policy)
+        self.oracle = oracle
+        oracle.master = self.core
+        #: Chunks by job and number: as they were made, and as they travel.
+        self.chunks: dict[str, list[tuple[Chunk, Sequence[Buffer]]]] = {}
+        #: How often each was sent to each connection.
+        self.delivered: Counter[tuple[bytes, str, int]] = Counter()
+        #: What was sent, by kind, and what was noted.
+        self.sent: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self._inbox: deque[tuple[bytes, Message, Sequence[Buffer]]] = deque()
+        self._wakes = False
+        setting.network.router = self._arrives
+
+    def tick(self) -> None:
+        self._turn()
+        self.handle(Tick())
+
+    def handle(self, event: Event) -> None:
+        """Give an event to the core, perform what it asks for, and what follows from that."""
+        events = deque([event])
+        while events:
+            handled = events.popleft()
+            actions = self.core.handle(handled, self.now)
+            invariants.check(self.core.state)
+            if isinstance(handled, Turn):
+                self._nobody_idles()
+            follow = [self._perform(action) for action in actions]
+            events += [event for event in follow if event is not None]
+
+    def _nobody_idles(self) -> None:
+        """After placement no slot is free for which something waits."""
+        state = self.core.state
+        free = [
+            slave
+            for slave in state.slaves.values()
+            if slave.state is SlaveState.READY and len(slave.leases) < slave.slots
+        ]
+        for job in state.jobs.values():
+            idle = [slave.name for slave in free if job.capability in slave.capabilities]
+            assert not (job.waiting and idle), f"{job.id} waits, and {idle} have nothing to do"
+
+    def _arrives(self, peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:
+        self._inbox.append((peer, message, buffers))
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._wakes:
+            self._wakes = True
+            self.post_after(self.rng.choice((0.0, 0.0005, 0.002)), self._turn)
+
+    def _turn(self) -> None:
+        """Once round: everything that has arrived, then placement."""
+        self._wakes = False
+        for _ in range(min(len(self._inbox), limits.messages_per_turn_max)):
+            self.handle(Received(*self._inbox.popleft()))
+        self.handle(Turn())
+        if self._inbox:
+            self._wake()
+
+    def _perform(self, action: Action) -> Event | None:
+        network = self.setting.network
+        match action:
+            case Send(peer, message):
+                self.oracle.sent(peer, message)
+                self.sent[type(message).__name__] += 1
+                sent = network.send_down(peer, message, wire.encode(message))
+                return None if sent else Unreachable(peer)
+            case Publish(message):
+                network.publish(message)
+            case Store(job, cursor, slave, outcomes, buffers):
+                self.oracle.stores(action)
+                chunk = Chunk(job, cursor, slave, tuple(outcomes))
+                self.chunks.setdefault(job, []).append((chunk, wire.encode(chunk, buffers)))
+            case Deliver(peer, job, cursor):
+                self.delivered[peer, job, cursor] += 1
+                sent = network.send_down(peer, *self.chunks[job][cursor])
+                return None if sent else Unreachable(peer)
+            case Forget(job):
+                self.chunks.pop(job, None)
+            case Plan(peer, submit):
+                return plan(self.setting.jobs, peer, submit)
+            case Note(text):
+                self.trace("master notes:", text)
+                self.notes.append(text)
+            case _:
+                assert_never(action)
+        return None

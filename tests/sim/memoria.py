@@ -1,0 +1,123 @@
+"""A simulated memoria: the real `Memory`, and somebody who asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from hpczmq import limits, wire
+from hpczmq.memory import (
+    Action,
+    Event,
+    Exit,
+    Memory,
+    Publish,
+    Received,
+    Send,
+    Stop,
+    Subscribe,
+    Tick,
+)
+from hpczmq.messages import (
+    PROTOCOL,
+    AlertsAnswer,
+    Ask,
+    Cancel,
+    Message,
+    MetricsAnswer,
+    Ping,
+    Pong,
+    Reject,
+)
+from hpczmq.model import About, Metrics
+from hpczmq.wire import Buffer
+from tests.sim.network import Dealer
+from tests.sim.node import Node, Setting
+
+_VISITOR = b"visitor"
+
+
+class MemoriaNode(Node):
+    """One memoria."""
+
+    def __init__(self, setting: Setting, name: str) -> None:
+        super().__init__(setting, name)
+        self.published: list[AlertsAnswer] = []
+        self._answer: Message | None = None
+
+    def start(self) -> None:
+        """Start as a new process."""
+        self.born()
+        self.core = Memory(
+            self.name, self.rng.randbytes(16), protocol=PROTOCOL, address=f"tcp://{self.name}:1"
+        )
+        self.dealer = Dealer(self.setting.network, self.name, self._arrives(self.life))
+
+    def crash(self) -> None:
+        """Be gone, with everything."""
+        if self.alive:
+            self.trace(self.name, "crashes")
+            self.died()
+            self.dealer.close()
+
+    def stop(self) -> None:
+        """End on purpose."""
+        self.post(lambda: self.handle(Stop()))
+
+    def tick(self) -> None:
+        self.handle(Tick(Metrics(memory_percent=50.0)))
+
+    def handle(self, event: Event) -> None:
+        """Give an event to the core, and perform what it asks for."""
+        for action in self.core.handle(event, self.now):
+            self._perform(action)
+        assert len(self.core.nodes) <= limits.nodes_max
+
+    def ask(self, message: Message) -> Message:
+        """Ask it something on its own ROUTER, over a network that never fails."""
+        self._answer = None
+        asked, _ = wire.decode(wire.encode(message))
+        self.handle(Received(asked, _VISITOR))
+        assert self._answer is not None, f"{message} has no answer"
+        answer, _ = wire.decode(wire.encode(self._answer))
+        return answer
+
+    def visit(self) -> None:
+        """Ask it everything, and believe nothing."""
+        if not self.alive or self.paused:
+            return
+        pong, metrics = self.ask(Ping(1)), self.ask(Ask(2, About.METRICS))
+        assert isinstance(pong, Pong)
+        assert pong.name == self.name
+        assert isinstance(metrics, MetricsAnswer)
+        assert metrics.request == 2
+        alerts = self.ask(Ask(3, About.ALERTS))
+        assert isinstance(alerts, AlertsAnswer)
+        assert {alert.node for alert in alerts.alerts} <= {row.node for row in metrics.nodes}
+        for message in (Ask(4, About.JOBS), Cancel(5, (), True)):
+            assert isinstance(self.ask(message), Reject)
+
+    def _arrives(self, life: int) -> Callable[[Message, Sequence[Buffer]], None]:
+        def arrive(message: Message, buffers: Sequence[Buffer]) -> None:
+            if self.life == life:
+                self.post(lambda: self.handle(Received(message)))
+
+        return arrive
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Send(message, None):
+                self.dealer.send(message)
+            case Send(message, _):
+                self._answer = message
+            case Publish(message):
+                assert isinstance(message, AlertsAnswer)
+                wire.decode(wire.encode(message, topic=wire.TOPIC_ALERTS))
+                self.published.append(message)
+            case Subscribe():
+                self.dealer.subscribe(wire.TOPIC_CONTROL, wire.TOPIC_METRICS)
+            case Exit():
+                self.died()
+                self.dealer.close(linger_s=1.0)
+            case _:
+                assert_never(action)

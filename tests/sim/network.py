@@ -1,0 +1,253 @@
+"""A network that behaves like ZeroMQ's, only worse.
+
+Like it: messages of one connection arrive in their order or not at all, each way; a connection
+that breaks takes what is under way with it, and the next one has another routing id; a DEALER
+without a connection drops what it is told to send (IMMEDIATE); a ROUTER says when a peer is gone
+(MANDATORY), but for a while it may not know; what is published may be lost.
+
+Worse: single messages are lost, come twice, or stand still for seconds, on a connection that
+stays up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
+from random import Random
+
+from hpczmq import wire
+from hpczmq.messages import Message
+from hpczmq.wire import Buffer
+from tests.sim.timeline import Timeline, Trace
+
+#: Takes what has arrived at a node.
+Arrive = Callable[[Message, Sequence[Buffer]], None]
+#: Whether a message is to be lost: (to the master?, name of the node, message).
+Censor = Callable[[bool, str, Message], bool]
+
+
+@dataclass(slots=True)
+class Weather:
+    """What the network does to the messages of the day."""
+
+    #: Longest time that a message travels, most of the time.
+    delay_s: float = 0.004
+    #: Share of the messages that are lost, and that come twice, on a connection that stays up.
+    loss: float = 0.0
+    copies: float = 0.0
+    #: Share of the published messages that are lost.
+    published_loss: float = 0.0
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection between a node and the master, from its start to its end."""
+
+    peer: bytes
+    #: When the last message arrives, to the master and from it.
+    up_s: float = 0.0
+    down_s: float = 0.0
+    #: What would arrive later than this is lost.
+    up_until_s: float = inf
+    down_until_s: float = inf
+
+
+class Dealer:
+    """A node's socket. It makes a new connection by itself when it has lost one."""
+
+    def __init__(self, network: Network, name: str, arrive: Arrive) -> None:
+        self.name = name
+        self.arrive = arrive
+        self.connection: Connection | None = None
+        self.topics: tuple[bytes, ...] = ()
+        self.closed = False
+        self._network = network
+        network.dial(self)
+
+    def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
+        """Send to the master, or drop it if there is no connection."""
+        self._network.send_up(self, message, buffers)
+
+    def subscribe(self, *topics: bytes) -> None:
+        """Listen to what the master publishes."""
+        self.topics = topics
+
+    def close(self, linger_s: float = 0.0) -> None:
+        """The process is gone; with time to linger, what it has said still leaves."""
+        self.closed = True
+        connection = self.connection
+        self._network.cut(self)
+        if connection is not None and linger_s:
+            connection.up_until_s += linger_s
+
+
+class Network:
+    """All connections to one master."""
+
+    def __init__(self, timeline: Timeline, rng: Random, trace: Trace) -> None:
+        self.weather = Weather()
+        #: What is lost on purpose, in a directed test.
+        self.censor: Censor | None = None
+        #: Takes what arrives at the master.
+        self.router: Callable[[bytes, Message, Sequence[Buffer]], None] = _nobody
+        #: Sockets in use, in the order of their making.
+        self.dealers: list[Dealer] = []
+        #: What the master's ROUTER believes to be connected.
+        self._peers: dict[bytes, Dealer] = {}
+        self._timeline = timeline
+        self._rng = rng
+        self._trace = trace
+
+    # --- Connections --------------------------------------------------------------------------
+
+    def dial(self, dealer: Dealer, delay_s: float = 0.0) -> None:
+        """Give a socket a connection, under a routing id that nobody has had before."""
+        if dealer not in self.dealers:
+            self.dealers.append(dealer)
+
+        def connect() -> None:
+            if dealer.connection is None and not dealer.closed:
+                dealer.connection = Connection(self._rng.randbytes(5))
+                self._peers[dealer.connection.peer] = dealer
+                self._trace(dealer.name, "connected as", dealer.connection.peer.hex())
+
+        self._timeline.after(delay_s + self._rng.uniform(0.001, 0.05), connect)
+
+    def cut(
+        self,
+        dealer: Dealer,
+        again_s: float = 0.0,
+        node_notices_s: float | None = None,
+        master_notices_s: float | None = None,
+    ) -> None:
+        """Break the connection of a socket; it dials again after a while, unless it is closed.
+
+        Each end may take a while to notice, and talks to nobody until then; None: by chance.
+        """
+        if dealer.closed and dealer in self.dealers:
+            self.dealers.remove(dealer)
+        connection, now = dealer.connection, self._timeline.now
+        if connection is None:
+            return
+        self._trace(dealer.name, "lost connection", connection.peer.hex())
+        # What the master's end has received already may still be read.
+        connection.up_until_s = now + self._rng.choice((0.0, 0.0, 0.1))
+        connection.down_until_s = now
+        if node_notices_s is None:
+            node_notices_s = self._rng.choice((0.0, 0.0, 0.0, 1.5))
+        if master_notices_s is None:
+            master_notices_s = self._rng.choice((0.0, 0.0, 3.0))
+        self._timeline.after(master_notices_s, lambda: self._forget(connection))
+        if dealer.closed:
+            dealer.connection = None
+        else:
+            self._timeline.after(
+                node_notices_s, lambda: self._dial_again(dealer, connection, again_s)
+            )
+
+    def stall(self, dealer: Dealer, for_s: float) -> None:
+        """Hold up what is sent from now on; nothing is lost."""
+        connection = dealer.connection
+        if connection is not None:
+            self._trace(dealer.name, "stands still for", f"{for_s:.2f} s")
+            connection.up_s = connection.down_s = self._timeline.now + for_s
+
+    def _forget(self, connection: Connection) -> None:
+        self._peers.pop(connection.peer, None)
+
+    def _dial_again(self, dealer: Dealer, lost: Connection, after_s: float) -> None:
+        if dealer.connection is lost:
+            dealer.connection = None
+            self.dial(dealer, after_s)
+
+    # --- Messages -----------------------------------------------------------------------------
+
+    def send_up(self, dealer: Dealer, message: Message, buffers: Sequence[Buffer]) -> None:
+        """From a node to the master."""
+        connection = dealer.connection
+        if connection is None:
+            self._trace(dealer.name, "⇒ dropped", message)
+            return
+        self._trace(dealer.name, "→", message)
+        frames = _sealed(wire.encode(message, buffers))
+
+        def arrive() -> None:
+            if self._timeline.now <= connection.up_until_s:
+                self.router(connection.peer, *_opened(frames, message))
+
+        for extra_s in self._copies(True, dealer, message):
+            connection.up_s = max(connection.up_s, self._timeline.now + self._delay())
+            self._timeline.at(connection.up_s + extra_s, arrive)
+
+    def send_down(self, peer: bytes, message: Message, frames: Sequence[Buffer]) -> bool:
+        """From the master to a node; False: the ROUTER knows that this peer is gone."""
+        dealer = self._peers.get(peer)
+        if dealer is None:
+            self._trace(peer.hex(), "is gone, not sent:", message)
+            return False
+        self._trace(dealer.name, "←", message)
+        connection = dealer.connection
+        if connection is None or connection.peer != peer:
+            return True  # lost without a word: the node is on another connection by now
+        sealed = _sealed(frames)
+
+        def arrive() -> None:
+            if not dealer.closed and self._timeline.now <= connection.down_until_s:
+                dealer.arrive(*_opened(sealed, message))
+
+        for extra_s in self._copies(False, dealer, message):
+            connection.down_s = max(connection.down_s, self._timeline.now + self._delay())
+            self._timeline.at(connection.down_s + extra_s, arrive)
+        return True
+
+    def publish(self, message: Message) -> None:
+        """From the master's PUB to whoever listens; order is not kept."""
+        topic = wire.TOPICS[type(message)]
+        frames = _sealed(wire.encode(message, topic=topic))
+        for dealer in self.dealers:
+            lost = self._rng.random() < self.weather.published_loss
+            if dealer.connection is not None and topic in dealer.topics and not lost:
+                self._timeline.after(self._delay(), _publication(dealer, frames, message))
+
+    def _delay(self) -> float:
+        return self._rng.uniform(0.0001, self.weather.delay_s)
+
+    def _copies(self, up: bool, dealer: Dealer, message: Message) -> Sequence[float]:
+        """How often a message arrives: for each time, how much later than it should."""
+        if self.censor is not None and self.censor(up, dealer.name, message):
+            self._trace(dealer.name, "lost by the test:", type(message).__name__)
+            return ()
+        dice = self._rng.random()
+        if dice < self.weather.loss:
+            self._trace(dealer.name, "lost:", type(message).__name__)
+            return ()
+        if dice > 1.0 - self.weather.copies:
+            return (0.0, self._rng.uniform(0.0, 2.0))
+        return (0.0,)
+
+
+def _publication(
+    dealer: Dealer, frames: Sequence[bytes], message: Message
+) -> Callable[[], None]:
+    def arrive() -> None:
+        if not dealer.closed:
+            dealer.arrive(*_opened(frames, message))
+
+    return arrive
+
+
+def _sealed(frames: Sequence[Buffer]) -> list[bytes]:
+    """The frames as they travel: nobody can change them any more."""
+    return [bytes(frame) for frame in frames]
+
+
+def _opened(frames: Sequence[bytes], sent: Message) -> tuple[Message, Sequence[Buffer]]:
+    """The message as it arrives, made from its bytes."""
+    message, buffers = wire.decode(frames)
+    assert message == sent, f"{sent} became {message} on the wire"
+    return message, buffers
+
+
+def _nobody(peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:
+    raise AssertionError("there is no master yet")

@@ -1,0 +1,170 @@
+"""What must be true of the whole world, whoever says what: it sees everything, and forgets nothing.
+
+It keeps its own books from what the machines do, and never believes theirs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from hpczmq import limits
+from hpczmq.messages import Ack, Assign, Ended, Message, Report
+from hpczmq.model import Outcome, Status, Task
+from hpczmq.scheduler import Scheduler
+from hpczmq.scheduler.actions import Store
+from hpczmq.scheduler.states import TaskState
+from hpczmq.worker import Worker
+from tests.sim.work import SimJob, paired
+
+_ENDED = (TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED)
+
+
+@dataclass(slots=True)
+class Granted:
+    """A lease, as it was sent."""
+
+    instance: bytes
+    job: str
+    indices: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Stored:
+    """What was accepted of one job."""
+
+    chunks: int = 0
+    #: By index: the outcome, and its buffer.
+    outcomes: dict[int, tuple[Outcome, bytes | None]] = field(default_factory=dict)
+
+
+class Oracle:
+    """The books of the world."""
+
+    def __init__(self, jobs: list[SimJob]) -> None:
+        self._jobs = jobs
+        #: Whether nothing goes wrong in this world, so that credit can be held to the letter.
+        self.strict = False
+        #: The master's core; set when it starts.
+        self.master: Scheduler
+        self.granted: dict[int, Granted] = {}
+        self.stored: dict[str, Stored] = {}
+        #: By instance and number.
+        self._reports: dict[tuple[bytes, int], Report] = {}
+        #: Tasks that were ever handed out, and to whom.
+        self._handed: set[tuple[str, int]] = set()
+        self._given: set[tuple[bytes, str, int]] = set()
+        #: Instances that don't keep to the protocol: what they say binds nobody.
+        self.strangers: set[bytes] = set()
+        #: Workers that died of themselves, by the task they ran; the second for tasks in company.
+        self.deaths: Counter[tuple[str, int]] = Counter()
+        #: Tasks that were begun, by job.
+        self.begun: Counter[str] = Counter()
+
+    def job(self, id: str) -> SimJob:
+        """What was made up for a job that the master knows."""
+        return self._jobs[int(self.master.state.jobs[id].submit.name.removeprefix("job "))]
+
+    # --- The master ---------------------------------------------------------------------------
+
+    def sent(self, peer: bytes, message: Message) -> None:
+        """The master sends this."""
+        match message:
+            case Assign():
+                self._assigned(peer, message)
+            case Ack(reports):
+                for number in reports:
+                    self._acknowledged(peer, number)
+            case Ended(chunks=chunks, info=info):
+                assert info.state.ended, f"{info.id} has ended, and is {info.state.name}"
+                assert chunks == self._of(info.id).chunks, f"{info.id} ends before its last chunk"
+            case _:
+                pass
+
+    def stores(self, action: Store) -> None:
+        """The master accepts these outcomes."""
+        books, job = self._of(action.job), self.job(action.job)
+        assert action.cursor == books.chunks, f"{action.job} skips from chunk {books.chunks}"
+        books.chunks += 1
+        assert action.outcomes, f"chunk {action.cursor} of {action.job} is empty"
+        buffers = [bytes(buffer) for buffer in action.buffers]
+        for outcome, buffer in paired(list(action.outcomes), buffers):
+            index = outcome.index
+            assert index not in books.outcomes, f"{action.job}/{index} is accepted twice"
+            handed = (action.job, index) in self._handed
+            assert handed, f"{action.job}/{index} is accepted, and was never handed out"
+            self._judge(action.job, job, outcome, buffer)
+            books.outcomes[index] = (outcome, buffer)
+
+    def _judge(self, id: str, job: SimJob, outcome: Outcome, buffer: bytes | None) -> None:
+        if outcome.status is Status.CRASH:
+            # By chance a worker may also die of what is nobody's fault, but never so often.
+            deaths = self.deaths[id, outcome.index]
+            assert deaths >= limits.crash_limit, f"{id}/{outcome.index} failed after {deaths}"
+        assert job.fits(outcome, buffer), f"{id}/{outcome.index} came out as {outcome}"
+
+    def _assigned(self, peer: bytes, lease: Assign) -> None:
+        state = self.master.state
+        instance = state.peers[peer]
+        slave, job = state.slaves[instance], state.jobs[lease.job]
+        indices = tuple(task.index for task in lease.tasks)
+        assert lease.lease not in self.granted, f"lease {lease.lease} is sent twice"
+        assert not job.state.ended, f"{lease.job} has ended, and is handed out"
+        assert job.capability in slave.capabilities, f"{slave.name} can't run {lease.job}"
+        assert len(set(indices)) == len(indices), f"lease {lease.lease} has a task twice"
+        done = self._of(lease.job).outcomes.keys() & set(indices)
+        assert not done, f"{lease.job}/{sorted(done)} are handed out, and were accepted"
+        self.granted[lease.lease] = Granted(instance, lease.job, indices)
+        self._handed.update((lease.job, index) for index in indices)
+        self._given.update((instance, lease.job, index) for index in indices)
+
+    def _acknowledged(self, peer: bytes, number: int) -> None:
+        state = self.master.state
+        instance = state.peers[peer]
+        if instance in self.strangers:
+            return
+        report = self._reports.get((instance, number))
+        assert report is not None, f"report {number} is acknowledged, and was never made"
+        job = state.jobs.get(report.job)
+        if job is None or job.state.ended:
+            return
+        accepted = self._of(report.job).outcomes
+        for outcome in report.outcomes:
+            safe = outcome.index in accepted or outcome.status is Status.CRASH
+            assert safe, f"{report.job}/{outcome.index} is acknowledged, and not stored"
+
+    def _of(self, job: str) -> Stored:
+        return self.stored.setdefault(job, Stored())
+
+    # --- The slaves ---------------------------------------------------------------------------
+
+    def reported(self, instance: bytes, report: Report) -> None:
+        """A slave sends this, for the first time or again."""
+        known = self._reports.setdefault((instance, report.report), report)
+        assert known == report, f"report {report.report} was another one before"
+        for outcome in report.outcomes:
+            key = (instance, report.job, outcome.index)
+            assert key in self._given, f"{report.job}/{outcome.index} was not this slave's"
+
+    def started(self, instance: bytes, lease: Assign, task: Task) -> None:
+        """A worker begins a task."""
+        granted = self.granted.get(lease.lease)
+        assert granted is not None, f"lease {lease.lease} runs, and was never sent"
+        assert granted.instance == instance, f"lease {lease.lease} runs on another slave"
+        assert task.index in granted.indices, f"lease {lease.lease} has no task {task.index}"
+        self.begun[lease.job] += 1
+
+    def died(self, lease: Assign, index: int) -> None:
+        """A worker dies by itself; it counts for the task that it had for itself."""
+        if len(self.granted[lease.lease].indices) == 1:
+            self.deaths[lease.job, index] += 1
+
+    def look_at(self, worker: Worker, instance: bytes) -> None:
+        """A slave has just moved: it may only have what it was given, and no more than it may."""
+        running = {slot.lease.lease for slot in worker.slots if slot.lease is not None}
+        books = self.master.state.slaves.get(instance)
+        wanted = 0
+        for lease in running | worker.queue.keys():
+            assert self.granted[lease].instance == instance, f"lease {lease} is another slave's"
+            wanted += self.strict or (books is not None and lease in books.leases)
+        assert wanted <= 2 * len(worker.slots), f"{wanted} leases in {len(worker.slots)} slots"

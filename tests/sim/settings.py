@@ -1,0 +1,122 @@
+"""What differs from world to world, and how a seed draws it.
+
+Each seed gets some of the faults and not others, since a world in which everything fails at once
+hides what a single fault would show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from hpczmq import limits
+from hpczmq.model import Policy
+from tests.sim.network import Weather
+from tests.sim.work import Fate, SimJob
+
+#: All that can go wrong; a method of `faults.Chaos` each.
+FAULTS = (
+    "break_connection",
+    "stall_connection",
+    "crash_slave",
+    "stop_slave",
+    "kill_worker",
+    "pause_node",
+    "pause_master",
+    "crash_client",
+    "crash_memoria",
+    "heat_slave",
+    "stranger",
+)
+
+
+@dataclass(slots=True)
+class Settings:
+    """One world's constants."""
+
+    #: Slots and capabilities of each slave.
+    slaves: list[tuple[int, tuple[str, ...]]] = field(default_factory=lambda: [(2, ("sim",))] * 2)
+    clients: int = 1
+    memorias: int = 0
+    heartbeat_s: float = 1.0
+    policy: Policy = Policy.LEAST_LOADED
+    weather: Weather = field(default_factory=Weather)
+    #: Whether a test keeps its hands off this world, so that nothing may be done twice in it.
+    calm: bool = True
+    #: How long things go wrong, in seconds, which things, and how often.
+    chaos_s: float = 0.0
+    faults: tuple[str, ...] = ()
+    fault_every_s: float = 1.0
+    #: Bounds of `limits` that are other ones in this world.
+    tuning: dict[str, float] = field(default_factory=dict)
+    #: What is ordered, and when, in seconds.
+    orders: list[tuple[float, SimJob]] = field(default_factory=list)
+    #: Share of the orders that are cancelled, and how often somebody asks something.
+    cancels: float = 0.0
+    questions_every_s: float = 1e9
+
+
+def draw(rng: Random) -> Settings:
+    """One world out of all that there are."""
+    settings = Settings(
+        slaves=[(rng.randint(1, 3), ("sim",)) for _ in range(rng.randint(2, 5))],
+        clients=rng.randint(1, 3),
+        memorias=rng.choice((0, 0, 1, 2)),
+        heartbeat_s=rng.choice((0.2, 0.5, 1.0)),
+        policy=rng.choice(list(Policy)),
+        chaos_s=rng.uniform(3.0, 10.0),
+        fault_every_s=rng.choice((0.2, 0.5, 1.0)),
+        cancels=rng.choice((0.0, 0.3)),
+        questions_every_s=rng.choice((0.5, 2.0, 1e9)),
+    )
+    settings.slaves[0] = (settings.slaves[0][0], ("sim", "rare"))
+    settings.tuning = _tuning(rng)
+    tasks = rng.randint(20, 200)
+    while tasks > 0:
+        job = _job(rng, len(settings.orders), min(tasks, rng.randint(1, 80)))
+        settings.orders.append((rng.uniform(0.0, settings.chaos_s), job))
+        tasks -= max(1, job.tasks)
+    if rng.random() < 0.9:  # else nothing goes wrong in this world
+        settings.faults = tuple(fault for fault in FAULTS if rng.random() < 0.45)
+        settings.weather = Weather(
+            delay_s=rng.choice((0.004, 0.05, 0.4)),
+            loss=rng.choice((0.0, 0.0, 0.02, 0.15)),
+            copies=rng.choice((0.0, 0.0, 0.05, 0.2)),
+            published_loss=rng.choice((0.0, 0.3, 1.0)),
+        )
+    return settings
+
+
+def _tuning(rng: Random) -> dict[str, float]:
+    """Bounds that are chosen for clusters of thousands and for days, made small enough to reach."""
+    return {
+        "client_silent_s": rng.choice((4.0, 10.0)),
+        "lost_shown_s": rng.choice((1.0, 10.0)),
+        "worker_start_s": 2.0,
+        "chunk_credit": rng.choice((1, 2, 7, limits.chunk_credit)),
+        "tasks_per_lease_max": rng.choice((1, 3, limits.tasks_per_lease_max)),
+        "prefetch_below_s": rng.choice((0.0, limits.prefetch_below_s, 5.0)),
+        "lease_work_s": rng.choice((limits.lease_work_s, 0.3)),
+        "messages_per_turn_max": rng.choice((1, 5, limits.messages_per_turn_max)),
+        "cpu_saturated_s": 1.0,
+    }
+
+
+def _job(rng: Random, number: int, tasks: int) -> SimJob:
+    job = SimJob(
+        number,
+        tasks,
+        is_map=rng.random() < 0.4,
+        capability=rng.choice(("sim", "sim", "sim", "rare")),
+        priority=rng.randint(limits.priority_min, limits.priority_max),
+        timeout_s=rng.choice((0.0, 0.0, rng.uniform(0.3, 2.0))),
+        task_s=rng.choice((0.002, 0.02, 0.1, 0.3)),
+        valid=rng.random() > 0.05,
+    )
+    if not job.is_map and rng.random() < 0.05:
+        job.tasks = 0
+    if job.tasks and rng.random() < 0.3:
+        fates = (Fate.RAISES, Fate.KILLS, Fate.HANGS) if job.timeout_s else (Fate.RAISES, Fate.KILLS)
+        for index in rng.sample(range(job.tasks), min(job.tasks, rng.randint(1, 2))):
+            job.fates[index] = rng.choice(fates)
+    return job

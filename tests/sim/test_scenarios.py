@@ -1,0 +1,271 @@
+"""Single accidents, each with what has to come of it. The machines and the world are the same as
+in the seeded runs; only what goes wrong is chosen here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hpczmq import limits
+from hpczmq.messages import Ack, Assign, Cancel, Chunk, Done, Ended, Message, Revoke, Submitted
+from hpczmq.model import JobState, SlaveState, Status
+from tests.sim.network import Censor
+from tests.sim.settings import Settings
+from tests.sim.slave import SlotProcess
+from tests.sim.work import Fate, SimJob
+from tests.sim.world import World
+
+
+@contextmanager
+def world(slaves: int = 2, slots: int = 1, memorias: int = 0, **tuning: float) -> Iterator[World]:
+    """A world in which nothing goes wrong by chance, when everybody has joined."""
+    tuning = {"lost_shown_s": 1.0, "client_silent_s": 5.0, **tuning}
+    nodes = [(slots, ("sim",))] * slaves
+    settings = Settings(nodes, memorias=memorias, tuning=tuning, calm=False)
+    with World(1, settings) as made:
+        made.run_for(2.0)
+        yield made
+
+
+def lose(kind: type[Message], times: int) -> Censor:
+    """Have the first messages of a kind lost."""
+    left = [times]
+
+    def censor(up: bool, name: str, message: Message) -> bool:
+        lost = isinstance(message, kind) and left[0] > 0
+        left[0] -= lost
+        return lost
+
+    return censor
+
+
+def running(world: World) -> list[SlotProcess]:
+    """The worker processes that run a task now."""
+    processes = [p for slave in world.slaves for p in slave.processes.values()]
+    return [process for process in processes if process.task is not None]
+
+
+def noted(world: World, *words: str) -> Callable[[], bool]:
+    """Whether the master has noted something with all of these words."""
+    return lambda: any(all(word in note for word in words) for note in world.master.notes)
+
+
+# --- Messages that get lost ---------------------------------------------------------------------
+
+
+def test_a_lost_ack_is_repaired() -> None:
+    with world() as it:
+        it.setting.network.censor = lose(Ack, 3)
+        order = it.order(SimJob(0, 5, task_s=0.01))
+        it.finish()
+        assert it.oracle.begun[order.id] == 5, "what was not acknowledged is said, not run, again"
+
+
+def test_a_lease_that_never_arrived_is_given_back() -> None:
+    with world() as it:
+        it.setting.network.censor = lose(Assign, 2)
+        order = it.order(SimJob(0, 4, task_s=0.01))
+        it.until(noted(it, "never reached"), limits.lost_heartbeats + 1.0)
+        it.finish()
+        assert it.oracle.begun[order.id] == 4
+        assert len(it.oracle.granted) > 4
+
+
+def test_an_answer_or_a_chunk_that_is_lost_is_asked_for_again() -> None:
+    for kind in (Submitted, Chunk, Ended):
+        with world() as it:
+            it.setting.network.censor = lose(kind, 1)
+            it.order(SimJob(0, 6, task_s=0.01))
+            it.finish()
+            assert len(it.master.core.state.jobs) == 1
+
+
+# --- Connections that break ---------------------------------------------------------------------
+
+
+def test_a_slave_that_comes_back_on_a_new_connection_keeps_its_leases() -> None:
+    with world() as it:
+        order = it.order(SimJob(0, 2, task_s=5.0, steady=True))
+        it.until(lambda: len(running(it)) == 2, 5.0)
+        slave = it.slaves[0]
+        first = slave.dealer.connection
+        it.setting.network.cut(slave.dealer, 0.0, node_notices_s=0.0, master_notices_s=3.0)
+        it.finish()
+        assert slave.dealer.connection != first
+        assert it.oracle.begun[order.id] == 2, "both tasks ran once, and to their end"
+
+
+def test_a_slow_slave_s_late_result_counts_once() -> None:
+    with world() as it:
+        order = it.order(SimJob(0, 2, task_s=1.0, steady=True))
+        it.until(lambda: len(running(it)) == 2, 5.0)
+        slave = it.slaves[0]
+        slave.pause(limits.lost_heartbeats + 3.0)  # its worker goes on, and is done before
+        it.until(lambda: len(it.oracle.stored[order.id].outcomes) == 2, 30.0)
+        it.finish()
+        assert it.oracle.begun[order.id] == 3, "the other slave ran it as well"
+
+
+def test_a_slave_that_was_declared_lost_comes_back_and_gets_work_again() -> None:
+    with world(lost_shown_s=60.0) as it:
+        it.order(SimJob(0, 60, task_s=0.5, steady=True))
+        it.until(lambda: len(running(it)) == 2, 5.0)
+        slave = it.slaves[0]
+        it.setting.network.stall(slave.dealer, limits.lost_heartbeats + 2.0)
+        books = it.master.core.state.slaves[slave.instance]
+        it.until(lambda: books.state is SlaveState.LOST, limits.lost_heartbeats + 1.0)
+        assert not books.leases
+        it.until(lambda: len(books.leases) > 0, 5.0)
+        it.finish()
+
+
+def test_a_client_that_reconnects_gets_every_chunk_once() -> None:
+    with world() as it:
+        order = it.order(SimJob(0, 100, task_s=0.05))
+        client = it.clients[0]
+        for share in (10, 40, 70):
+            it.until(lambda least=share: len(order.got) >= least, 30.0)
+            it.setting.network.cut(client.dealer)
+        it.finish()  # that none arrives twice is checked as they come
+        assert len(order.got) == 100
+
+
+def test_a_client_that_starts_anew_finds_its_job_again() -> None:
+    with world() as it:
+        it.setting.network.censor = lose(Submitted, 1)
+        order = it.order(SimJob(0, 20, task_s=0.05))
+        client = it.clients[0]
+        it.run_for(1.0)
+        for known in (False, True):
+            assert bool(order.id) is known
+            client.crash()
+            client.start()
+            it.run_for(1.0)
+        it.finish()
+        assert len(it.master.core.state.jobs) == 1, "the same uid is the same job"
+
+
+# --- Nodes that die, stop, or stand still -------------------------------------------------------
+
+
+def test_a_master_that_stood_still_loses_nobody() -> None:
+    with world(slaves=4, messages_per_turn_max=1) as it:
+        order = it.order(SimJob(0, 4, task_s=10.0, steady=True))
+        it.until(lambda: len(running(it)) == 4, 5.0)
+        it.run_for(2.0)
+        it.master.pause(3 * limits.lost_heartbeats)
+        it.finish()
+        assert not noted(it, "is lost")(), "the silence was the master's own"
+        assert it.oracle.begun[order.id] == 4
+
+
+def test_a_slave_whose_workers_never_start_holds_no_job_up() -> None:
+    with world(slaves=3) as it:
+        broken = it.slaves[0]
+        broken.crash()
+        broken.broken = True
+        broken.start()
+        it.run_for(1.0)
+        order = it.order(SimJob(0, 20, task_s=0.1))
+        it.until(lambda: order.info is not None, 60.0)
+        assert order.info is not None
+        assert order.info.state is JobState.DONE
+        broken.crash()
+        broken.broken = False
+        broken.start()
+        it.finish()
+
+
+def test_a_slave_whose_workers_start_at_last_gets_work_again() -> None:
+    with world(slaves=1) as it:
+        slave = it.slaves[0]
+        slave.crash()
+        slave.broken = True
+        slave.start()
+        order = it.order(SimJob(0, 3, task_s=0.1))
+        it.run_for(20.0)
+        assert not it.oracle.begun[order.id]
+        slave.broken = False
+        it.finish()
+
+
+def test_a_task_that_kills_its_worker_fails_alone() -> None:
+    with world(slots=2) as it:
+        order = it.order(SimJob(0, 40, is_map=True, task_s=0.002, fates={17: Fate.KILLS}))
+        it.finish()
+        assert it.oracle.deaths[order.id, 17] == limits.crash_limit
+        assert [o.index for o in order.got.values() if not o.status.good] == [17]
+
+
+def test_a_task_that_takes_too_long_is_killed_and_its_neighbours_are_not() -> None:
+    with world() as it:
+        job = SimJob(0, 12, is_map=True, timeout_s=0.5, task_s=0.01, fates={5: Fate.HANGS})
+        order = it.order(job)
+        it.finish()
+        assert [o.index for o in order.got.values() if o.status is Status.TIMEOUT] == [5]
+
+
+# --- What users want ----------------------------------------------------------------------------
+
+
+def test_nothing_runs_after_a_cancel_even_if_the_slaves_were_not_told() -> None:
+    with world(slots=2) as it:
+        order = it.order(SimJob(0, 50, task_s=20.0, steady=True))
+        it.until(lambda: len(running(it)) == 4, 5.0)
+        it.setting.network.censor = lose(Revoke, 4)
+        it.clients[0].cancel(order)
+        it.until(lambda: not running(it), 3.0)
+        begun = it.oracle.begun[order.id]
+        it.run_for(10.0)
+        assert it.oracle.begun[order.id] == begun
+        assert order.cancelled
+        it.finish()
+
+
+def test_a_clear_whose_answer_was_lost_is_answered_again_and_not_done_again() -> None:
+    with world(slaves=1) as it:
+        it.order(SimJob(0, 1, task_s=60.0, steady=True))
+        it.until(lambda: len(running(it)) == 1, 5.0)
+        before = it.order(SimJob(1, 1))
+        it.run_for(0.5)
+        it.setting.network.censor = lose(Done, 1)
+        it.clients[0].ask(Cancel(0, (), queued=True))
+        it.run_for(0.5)
+        after = it.order(SimJob(2, 1))
+        it.until(lambda: bool(it.clients[0].answers), limits.resend_heartbeats + 1.0)
+        assert it.clients[0].answers == [Done(it.clients[0].answers[0].request, (before.id,))]  # type: ignore[union-attr]
+        it.finish(may_be_cancelled=True)
+        assert after.info is not None
+        assert after.info.state is JobState.DONE
+
+
+def test_results_that_nobody_came_for_are_forgotten_and_that_is_said() -> None:
+    with world(jobs_ended_max=1) as it:
+        client = it.clients[0]
+        first = it.order(SimJob(0, 2, task_s=0.01))
+        it.until(lambda: bool(first.id), 1.0)
+        client.crash()
+        it.run_for(3.0)
+        client.start()
+        it.until(lambda: first.info is not None, 5.0)
+        client.crash()
+        first.info, first.got = None, {}
+        it.slaves[0].trace("the client wants it all once more, and another job comes between")
+        it.order(SimJob(1, 1, task_s=0.01))
+        client.orders.reverse()  # the new one is submitted first
+        client.start()
+        it.until(lambda: first.over and client.orders[0].over, 10.0)
+        assert "not known" in first.refused or first.info is not None
+
+
+def test_an_alert_ends_with_the_slave_that_it_is_about() -> None:
+    with world(memorias=1, cpu_saturated_s=1.0) as it:
+        slave, memoria = it.slaves[0], it.memorias[0]
+        slave.cpu_percent = 100.0
+        it.until(lambda: len(memoria.core.alerts(memoria.now)) == 1, 5.0)
+        slave.crash()
+        it.run_for(limits.lost_heartbeats + 2.0)
+        assert memoria.core.alerts(memoria.now) == ()
+        assert memoria.published[-1].alerts == ()
+        slave.start()
+        it.finish()

@@ -1,0 +1,120 @@
+"""The work of the simulated world: jobs whose every result is known beforehand.
+
+It stands in for the kernels. A task's spec and result name the job and the index, so that nothing
+can be mixed up without somebody noticing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+
+from hpczmq import wire
+from hpczmq.messages import Assign, Submit
+from hpczmq.model import Outcome, Status, Task
+from hpczmq.scheduler.events import Planned, Unplannable
+
+
+class Fate(Enum):
+    """What a task does, each time that it runs."""
+
+    GOOD = "gives its result"
+    RAISES = "raises"
+    KILLS = "kills its worker"
+    HANGS = "never ends"
+
+
+@dataclass(slots=True)
+class SimJob:
+    """One job, as it was made up."""
+
+    number: int
+    tasks: int
+    is_map: bool = False
+    #: What a slave must offer.
+    capability: str = "sim"
+    priority: int = 2
+    #: Seconds that a task may run; 0: no bound. Needed where a task hangs.
+    timeout_s: float = 0.0
+    #: Mean run time of its tasks, in seconds, and whether each takes just that.
+    task_s: float = 0.05
+    steady: bool = False
+    #: Of the tasks that are not GOOD.
+    fates: dict[int, Fate] = field(default_factory=dict)
+    #: Whether the kernel takes its parameters.
+    valid: bool = True
+
+    def submit(self, uid: bytes) -> Submit:
+        """The message that hands it in."""
+        items = tuple(self.spec(index) for index in range(self.tasks)) if self.is_map else ()
+        params = b"" if items else wire.pack([self.number])
+        name = f"job {self.number}"
+        return Submit(0, uid, "sim", params, items, name, self.priority, self.timeout_s)
+
+    def spec(self, index: int) -> bytes:
+        """A task as it is handed out."""
+        return wire.pack([self.number, index])
+
+    def run_s(self, rng: Random) -> float:
+        """How long one attempt of a task takes; never as long as it may."""
+        if self.steady:
+            return self.task_s
+        drawn = min(rng.expovariate(1.0) + 0.01, 8.0) * self.task_s
+        return min(drawn, self.timeout_s / 2) if self.timeout_s else drawn
+
+    def answer(self, index: int, seconds: float) -> tuple[Outcome, list[bytes]]:
+        """What a task gives when it ends by itself: its outcome, and the buffers it owns."""
+        if self.fates.get(index) is Fate.RAISES:
+            text = f"ValueError: task {index} of job {self.number}"
+            return Outcome(index, Status.ERROR, seconds, text.encode()), []
+        pixels = self.pixels(index)
+        status = Status.VALUE if pixels is None else Status.ARRAY
+        return Outcome(index, status, seconds, self.spec(index)), [] if pixels is None else [pixels]
+
+    def pixels(self, index: int) -> bytes | None:
+        """The array of a task, or None: it has a value alone. Both kinds are in every job."""
+        if (index % 5 != 2) if self.is_map else (index % 4 == 1):
+            return None
+        return hashlib.blake2b(self.spec(index)).digest() * (index % 3)
+
+    def fits(self, outcome: Outcome, buffer: bytes | None) -> bool:
+        """Whether an outcome is what this task has to give."""
+        fate = self.fates.get(outcome.index, Fate.GOOD)
+        if fate is Fate.KILLS:
+            return outcome.status is Status.CRASH
+        if fate is Fate.HANGS:
+            return outcome.status is Status.TIMEOUT
+        wanted, pixels = self.answer(outcome.index, outcome.seconds)
+        return outcome == wanted and buffer == (pixels[0] if pixels else None)
+
+
+def plan(jobs: list[SimJob], peer: bytes, submit: Submit) -> Planned | Unplannable:
+    """What the kernel says to a submit."""
+    number, *_ = wire.unpack(submit.items[0] if submit.items else submit.params)
+    job = jobs[number]
+    if not job.valid:
+        return Unplannable(peer, submit, f"job {number}: must be valid")
+    if submit.items:
+        return Planned(peer, submit, submit.items, job.capability)
+    return Planned(peer, submit, [job.spec(index) for index in range(job.tasks)], job.capability)
+
+
+def job_of(jobs: list[SimJob], lease: Assign, task: Task) -> SimJob:
+    """The job of a task, as its slave understands it."""
+    number, index = wire.unpack(task.spec)
+    assert index == task.index, f"task {task.index} of {lease.job} came with the spec of {index}"
+    if not lease.items:
+        assert wire.unpack(lease.params) == (number,), f"{lease.job} came with other parameters"
+    return jobs[number]
+
+
+def paired(
+    outcomes: tuple[Outcome, ...] | list[Outcome], buffers: list[bytes]
+) -> list[tuple[Outcome, bytes | None]]:
+    """Each outcome with the buffer that it owns."""
+    rest = iter(buffers)
+    pairs = [(o, next(rest) if o.status is Status.ARRAY else None) for o in outcomes]
+    assert next(rest, None) is None, "there are more buffers than arrays"
+    return pairs

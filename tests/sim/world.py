@@ -1,0 +1,229 @@
+"""One seeded world: a master, slaves, memorias and clients, in a network that fails.
+
+A run has two phases. In the first everything goes wrong that the seed has drawn, and what the
+machines do is held against the books of the oracle, at each step. Then nothing goes wrong any
+more, and in a bounded time every job has to come to its right end, and nothing may be left over.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from types import SimpleNamespace, TracebackType
+from typing import Self
+
+import pytest
+
+from hpczmq import limits, memory
+from hpczmq.alerts import RULES
+from hpczmq.model import SlaveState
+from hpczmq.worker import SlotState
+from tests.sim.client import ClientNode, Order
+from tests.sim.faults import Chaos, Users
+from tests.sim.master import MasterNode
+from tests.sim.memoria import MemoriaNode
+from tests.sim.network import Weather
+from tests.sim.node import Node, Setting
+from tests.sim.oracle import Oracle
+from tests.sim.settings import Settings, draw
+from tests.sim.slave import SlaveNode
+from tests.sim.work import Fate, SimJob
+
+#: After the last fault everything has to be over in this time, in simulated seconds.
+LIVENESS_S = 120.0
+#: Who takes the bounds that a world has of its own.
+TUNED = tuple(
+    f"hpczmq.{name}" for name in ("scheduler", "worker", "membership", "session", "memory")
+) + ("tests.sim",)
+REPLAY = "python -m pytest tests/sim/test_world.py --seed"
+
+
+class SimulationFailed(AssertionError):
+    """A world broke a rule; says which one, in which world, and how to see it again."""
+
+
+class World:
+    """A whole cluster. Use it as a context manager; an error inside is told with its story."""
+
+    def __init__(
+        self, seed: int, settings: Settings | None = None, trace_lines_max: int | None = 120
+    ) -> None:
+        self.seed = seed
+        self.setting = Setting(seed, trace_lines_max)
+        self.settings = settings if settings is not None else draw(self.setting.rng)
+        self.timeline = self.setting.timeline
+        self.oracle = Oracle(self.setting.jobs)
+        self._open = ExitStack()
+        #: When the last fault was over.
+        self.calm_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._open.enter_context(tuned(self.settings.tuning))
+        settings, setting = self.settings, self.setting
+        setting.jobs += sorted((job for _, job in settings.orders), key=lambda job: job.number)
+        self.master = MasterNode(setting, self.oracle, settings.heartbeat_s, settings.policy)
+        self.slaves = [
+            SlaveNode(setting, f"slave{number}", self.oracle, slots, capabilities)
+            for number, (slots, capabilities) in enumerate(settings.slaves, 1)
+        ]
+        self.clients = [ClientNode(setting, f"client{n + 1}") for n in range(settings.clients)]
+        self.memorias = [MemoriaNode(setting, f"memoria{n + 1}") for n in range(settings.memorias)]
+        self.oracle.strict = self.is_calm
+        self.master.born()
+        for node in (*self.slaves, *self.clients, *self.memorias):
+            node.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open.close()
+        if isinstance(error, Exception):
+            raise SimulationFailed(self.story(error)) from error
+
+    def story(self, error: Exception) -> str:
+        """What went wrong, in which world, how to see it again, and what happened before."""
+        what = f"{type(error).__name__}: {error}"
+        head = f"seed {self.seed} failed at {self.timeline.now:.4f} s: {what}"
+        return "\n".join([head, f"replay: {REPLAY} {self.seed}", *self.setting.trace.lines(), head])
+
+    # --- The two phases -----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """From the first order to the last result, and all that must be true of it."""
+        self.setting.faults = bool(self.settings.faults)
+        self.setting.network.weather = self.settings.weather
+        chaos, users = Chaos(self), Users(self)
+        self.run_for(self.settings.chaos_s)
+        chaos.going = users.going = False
+        self.finish(users.cleared)
+
+    def finish(self, may_be_cancelled: bool = False) -> None:
+        """Let nothing go wrong any more, and see everything come to its end."""
+        self.setting.faults = False
+        self.setting.network.weather = Weather()
+        self.setting.trace("--- from here on nothing goes wrong any more")
+        for slave in self.slaves:
+            slave.cpu_percent = 0.0
+        self.calm_s = self.timeline.now
+        self.until(lambda: not self.left(), LIVENESS_S, lambda: "\n".join(self.left()))
+        for order in self.orders:
+            order.check(may_be_cancelled)
+        if self.is_calm:
+            self._check_thrift()
+
+    def run_for(self, seconds: float) -> None:
+        """Let time pass."""
+        self.timeline.run_until(self.timeline.now + seconds)
+
+    def until(
+        self, reached: Callable[[], bool], within_s: float, what: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Let time pass until something is true; fail if it takes too long."""
+        end_s = self.timeline.now + within_s
+        while not reached():
+            assert self.timeline.now < end_s, f"not in {within_s:g} s: {what()}"
+            self.run_for(0.1)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing ever goes wrong here."""
+        settings = self.settings
+        return settings.calm and not settings.faults and settings.weather == Weather()
+
+    def _check_thrift(self) -> None:
+        """Where nothing goes wrong, nothing is done twice."""
+        lost = [note for note in self.master.notes if "is lost" in note or "never reached" in note]
+        assert not lost, f"{lost}"
+        assert not self.master.sent["Introduce"], "somebody was taken for a stranger"
+        for order in self.orders:
+            begun = self.oracle.begun[order.id]
+            if Fate.KILLS not in order.job.fates.values():
+                assert begun <= order.job.tasks, f"{order.id} ran {begun} tasks"
+        away = {order.id for order in self.orders if order.looked_away}
+        twice = [key for key, n in self.master.delivered.items() if n > 1 and key[1] not in away]
+        # A reader that has waited for long may ask again just as the next chunk comes.
+        few = 1 + len(self.master.delivered) // 20
+        assert len(twice) <= few, f"chunks were sent twice: {twice}"
+
+    # --- What is there ------------------------------------------------------------------------
+
+    @property
+    def orders(self) -> list[Order]:
+        """All that was ever ordered."""
+        return [order for client in self.clients for order in client.orders]
+
+    def order(self, job: SimJob, client: int = 0) -> Order:
+        """Have a client order a job, beside those of the settings."""
+        assert job.number == len(self.setting.jobs), "jobs are numbered as they are ordered"
+        self.setting.jobs.append(job)
+        return self.clients[client].order(job)
+
+    def left(self) -> list[str]:
+        """All that is not over, or not cleaned up."""
+        nodes: list[Node] = [self.master, *self.slaves, *self.clients, *self.memorias]
+        gone = [f"{node.name} is not up" for node in nodes if not node.alive or node.paused]
+        return gone or [*self._left_at_clients(), *self._left_at_slaves(), *self._left_at_master()]
+
+    def _left_at_clients(self) -> Iterator[str]:
+        for client in self.clients:
+            for order in client.orders:
+                if not order.over:
+                    yield f"{client.name} waits for {order.id or 'the id of'} job {order.job}"
+            if client.core.pending or client.core.followed:
+                yield f"{client.name} waits for {client.core.pending}, {client.core.followed}"
+        for memoria in self.memorias:
+            alerts = memoria.core.alerts(memoria.now)
+            if alerts or not memoria.core.membership.joined:
+                yield f"{memoria.name} still has {alerts}"
+
+    def _left_at_slaves(self) -> Iterator[str]:
+        generation = self.master.core.state.control.generation
+        for slave in self.slaves:
+            core = slave.core
+            if core.held() or core.kept or core.queue:
+                yield f"{slave.name} holds {core.held()}, and reports {list(core.kept)}"
+            states = [slot.state for slot in core.slots]
+            if set(states) != {SlotState.IDLE}:
+                yield f"{slave.name} has slots {states}"
+            if not core.membership.joined or core.membership.generation != generation:
+                yield f"{slave.name} is not up to date"
+
+    def _left_at_master(self) -> Iterator[str]:
+        state = self.master.core.state
+        if state.leases or any(state.queues.values()):
+            yield f"the master has {state.leases}, {state.queues}"
+        watched = [id for id in state.watchers if not state.jobs[id].state.ended]
+        if watched:
+            yield f"somebody still waits for {watched}"
+        ready = {s.instance for s in state.slaves.values() if s.state is SlaveState.READY}
+        if ready != {slave.instance for slave in self.slaves} or len(ready) != len(state.slaves):
+            yield f"the master's slaves are {[(s.name, s.state) for s in state.slaves.values()]}"
+        others = [node.dealer.connection for node in (*self.clients, *self.memorias)]
+        if set(state.clients) != {other.peer for other in others if other is not None}:
+            yield f"the master's clients are {state.clients}"
+
+
+@contextmanager
+def tuned(bounds: dict[str, float]) -> Iterator[None]:
+    """The machines with other bounds. The wire keeps its own: they are a part of the protocol."""
+    changed = SimpleNamespace(**{**vars(limits), **bounds})
+    rules = tuple(replace(rule, for_s=changed.cpu_saturated_s) for rule in RULES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "RULES", rules)
+        for name, module in sorted(sys.modules.items()):
+            if name.startswith(TUNED) and vars(module).get("limits") is limits:
+                patch.setattr(module, "limits", changed)
+        yield
+
+
+def run(seed: int) -> World:
+    """Run the world of a seed to its end."""
+    with World(seed) as world:
+        world.run()
+    return world

@@ -1,0 +1,134 @@
+"""The documentation, held against the code and the files that it speaks of."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import typer
+
+from hpczmq import cli
+from hpczmq.config import Config
+from hpczmq.messages import KINDS, PROTOCOL
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
+COLUMNS_MAX = 120
+PICTURE_BYTES_MAX = 400 * 1024
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def prose(page: str) -> str:
+    """A page without its code."""
+    return re.sub(r"```.*?```", "", page, flags=re.DOTALL)
+
+
+def anchors(page: str) -> set[str]:
+    """What a link into a page may name, by the rule of those who show Markdown."""
+    titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading."""
+    below = page.split(f"\n## {heading}\n", 1)[1]
+    table = re.search(r"^\|.*?(?=\n\n|\Z)", below, re.MULTILINE | re.DOTALL)
+    assert table is not None, f"no table below {heading}"
+    lines = table[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_link_has_its_target(path: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", prose(path.read_text())):
+        if re.match(r"https?:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.exists(), f"{path.name}: {link}"
+        if anchor:
+            assert anchor in anchors(target.read_text()), f"{path.name}: {link}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_lines_of_the_documentation_fit_a_window(path: Path) -> None:
+    long = [n for n, line in enumerate(path.read_text().splitlines(), 1) if len(line) > COLUMNS_MAX]
+    assert not long, f"{path.name}: more than {COLUMNS_MAX} characters in lines {long}"
+
+
+def test_every_command_stands_in_the_readme_with_its_other_names() -> None:
+    table = rows(text("README.md"), "Commands")
+    told = {(row[0].strip("`").split()[0], row[1].strip("`")) for row in table}
+    named: dict[object, list[str]] = {}
+    for info in cli.app.registered_commands:
+        assert info.name is not None
+        named.setdefault(info.callback, []).append(info.name)
+    assert told == {(names[0], ", ".join(names[1:])) for names in named.values()}
+
+
+def test_every_option_in_spanish_stands_in_the_readme() -> None:
+    commands = typer.main.get_group(cli.app).commands.values()
+    options = {name for command in commands for param in command.params for name in param.opts}
+    told = set(re.findall(r"`(--[a-z-]+)", text("README.md")))
+    assert told <= options | {"--help"}, "the README names options that no command has"
+    others = {
+        name
+        for command in commands
+        for param in command.params
+        for name in param.opts[1:]
+        if name.startswith("--") and name not in ("--output", "--help")
+    }
+    assert others <= told
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    told = {row[0].strip("`"): row[1] for row in rows(text("README.md"), "Configuration")}
+    assert told.keys() == {field.name for field in fields(Config)} - {"lifeline"}
+    for key, variables in told.items():
+        assert f"`HPCZMQ_{key.upper()}`" in variables
+
+
+def test_every_message_kind_stands_in_the_protocol() -> None:
+    page = text("docs/protocol.md")
+    told = {int(row[0]): row[1].strip("`") for row in rows(page, "Kinds")}
+    assert told == {number: kind.__name__ for number, kind in KINDS.items()}
+    assert f"Protocol {PROTOCOL}." in page
+
+
+def test_the_readme_draws_its_picture_as_it_says() -> None:
+    command = re.search(r'^RENDER = "(.*)"$', text("docs/pictures.py"), re.MULTILINE)
+    assert command is not None
+    assert f"$ hpczmq {command[1]}\n" in text("README.md")
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads(text("pyproject.toml"))
+    wanted = [
+        *project["project"]["dependencies"],
+        *project["project"]["optional-dependencies"]["test"],
+        *project["build-system"]["requires"],
+    ]
+    told = text("CONTRIBUTING.md").split("\n## Dependencies\n", 1)[1]
+    names = {re.split(r"[<>=\[; ]", line)[0] for line in wanted}
+    missing = [name for name in sorted(names) if not re.search(rf"\b{name}\b", told)]
+    assert not missing
+
+
+def test_every_fragment_says_what_kind_of_change_it_is() -> None:
+    for path in (ROOT / "changelog.d").iterdir():
+        assert re.fullmatch(r"[\w-]+\.(added|changed|fixed|removed)\.md", path.name), path.name
+        assert path.read_text().strip()
+        assert all(len(line) <= COLUMNS_MAX for line in path.read_text().splitlines()), path.name
+
+
+def test_pictures_are_small_and_load_nothing() -> None:
+    for path in (ROOT / "docs" / "images").iterdir():
+        assert path.stat().st_size <= PICTURE_BYTES_MAX, path.name
+        if path.suffix == ".svg":
+            assert not re.search(r"url\(['\"]?http|@import|<script|<image", path.read_text())

@@ -1,0 +1,255 @@
+"""Addresses, who may listen where, and sends that never wait and say what became of them."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from hpczmq import limits, transport, wire
+from hpczmq.errors import BindError, ConfigError
+from hpczmq.transport import Sent, Socket, Sockets
+
+ANY = "tcp://127.0.0.1:*"
+#: How long a test waits for what comes in a millisecond; a machine may be busy.
+PATIENCE_S = 10.0
+
+
+@pytest.fixture
+def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sockets]:
+    monkeypatch.setattr(limits, "linger_ms", 0)  # what was not read by then is of no interest
+    made = Sockets()
+    yield made
+    made.close()
+
+
+def arrived(sockets: Sockets, at: Socket) -> list[bytes]:
+    """The frames of the next message at a socket."""
+    while at not in sockets.poll(PATIENCE_S):
+        pass
+    (frames,) = at.receive(1)
+    return [bytes(frame) for frame in frames]
+
+
+def dialled(sockets: Sockets, router: Socket) -> Socket:
+    """A DEALER that dials a ROUTER; its connection comes in a moment."""
+    return sockets.dealer(f"tcp://127.0.0.1:{router.port}")
+
+
+def met(sockets: Sockets, router: Socket) -> tuple[Socket, bytes]:
+    """A DEALER whose connection is up, and its routing id at the ROUTER."""
+    dealer = dialled(sockets, router)
+    while dealer.send([b"HZ1", b"hello"]) is Sent.FULL:
+        sockets.poll(0.001)
+    peer, *rest = arrived(sockets, router)
+    assert rest == [b"HZ1", b"hello"]
+    return dealer, peer
+
+
+# --- Addresses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("lab7", "tcp://lab7:5001"),
+        ("lab7:6000", "tcp://lab7:6000"),
+        ("tcp://lab7:6000", "tcp://lab7:6000"),
+        ("10.0.0.1", "tcp://10.0.0.1:5001"),
+        ("[::1]", "tcp://[::1]:5001"),
+        ("[fe80::1%eth0]:7", "tcp://[fe80::1%eth0]:7"),
+        ("127.0.0.1:0", "tcp://127.0.0.1:*"),
+        ("127.0.0.1:000", "tcp://127.0.0.1:*"),
+        ("127.0.0.1:*", "tcp://127.0.0.1:*"),
+        ("*:5001", "tcp://*:5001"),
+        ("host:65535", "tcp://host:65535"),
+    ],
+)
+def test_an_address_is_what_people_write(text: str, address: str) -> None:
+    assert transport.address_of(text) == address
+    assert transport.address_of(address) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":", ":5001", "host:", "host:http", "host:65536", "host:-1", "host:٣", "tcp://"),
+        *("a/b:1", "http://host:80", "ipc:///file", "a b:1", "host:1\n"),
+        *("::1", "fe80::1:5001", "[::1", "::1]", "[]:1"),
+    ],
+)
+def test_what_is_no_address_is_refused_with_the_remedy(text: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        transport.address_of(text)
+    assert f"address = {text!r}: must be HOST or HOST:PORT" in str(raised.value)
+
+
+def test_an_address_gets_the_port_of_its_role() -> None:
+    assert transport.address_of("lab7", 5011) == "tcp://lab7:5011"
+
+
+@pytest.mark.parametrize(
+    ("address", "host"), [("tcp://lab7:1", "lab7"), ("tcp://[::1]:1", "[::1]"), ("tcp://*:1", "*")]
+)
+def test_the_host_of_an_address(address: str, host: str) -> None:
+    assert transport.host_of(address) == host
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("localhost", True),
+        ("[::1]", True),
+        ("0.0.0.0", False),
+        ("[::]", False),
+        ("*", False),
+        ("10.0.0.1", False),
+        ("lab7", False),
+        ("127.0.0.1.example.org", False),
+    ],
+)
+def test_what_nobody_outside_can_reach_is_loopback(host: str, loopback: bool) -> None:
+    assert transport.is_loopback(f"tcp://{host}:5001") is loopback
+
+
+def test_a_socket_on_every_interface_is_reached_where_this_machine_would_dial_from() -> None:
+    assert transport.reachable_host("tcp://lab7:1", "tcp://10.0.0.1:2") == "lab7"
+    assert transport.reachable_host("tcp://0.0.0.0:1", "tcp://127.0.0.1:2") == "127.0.0.1"
+    assert transport.reachable_host("tcp://*:1", "tcp://localhost:2") in ("127.0.0.1", "::1")
+
+
+def test_a_host_that_nobody_knows_leaves_only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*arguments: object, **options: object) -> None:
+        raise socket.gaierror("unknown")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert transport.reachable_host("tcp://*:1", "tcp://lab7:2") == "127.0.0.1"
+
+
+# --- Listening ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "[::]"])
+def test_nobody_listens_beyond_loopback_by_accident(sockets: Sockets, host: str) -> None:
+    for make in (sockets.router, sockets.publisher):
+        with pytest.raises(BindError) as raised:
+            make(f"tcp://{host}:*")
+        assert f"tcp://{host}:*" in str(raised.value)
+        assert "bind 127.0.0.1, or accept that with --insecure" in str(raised.value)
+
+
+def test_listening_beyond_loopback_can_be_accepted(sockets: Sockets) -> None:
+    assert sockets.router("tcp://0.0.0.0:*", insecure=True).port > 0
+
+
+def test_a_bound_socket_knows_its_port(sockets: Sockets) -> None:
+    first, second = sockets.router(ANY), sockets.publisher(ANY)
+    assert 0 < first.port != second.port > 0
+
+
+def test_a_port_that_is_taken_is_named_with_the_remedy(sockets: Sockets) -> None:
+    address = f"tcp://127.0.0.1:{sockets.router(ANY).port}"
+    with pytest.raises(BindError) as raised:
+        sockets.router(address)
+    assert str(raised.value).startswith(f"{address}: Address")
+    assert "choose another with --bind HOST:PORT" in str(raised.value)
+
+
+def test_an_address_that_zmq_does_not_take_is_a_fault_of_the_settings(sockets: Sockets) -> None:
+    with pytest.raises(ConfigError, match="must be HOST or HOST:PORT"):
+        sockets.dealer("tcp://lab7")
+
+
+# --- Sending ------------------------------------------------------------------------------------
+
+
+def test_without_a_connection_a_dealer_takes_nothing(sockets: Sockets) -> None:
+    assert sockets.dealer("tcp://127.0.0.1:1").send([b"HZ1", b""]) is Sent.FULL
+
+
+def test_a_peer_that_is_not_connected_is_gone(sockets: Sockets) -> None:
+    assert sockets.router(ANY).send([b"HZ1", b""], b"nobody") is Sent.GONE
+
+
+def test_messages_go_there_and_back(sockets: Sockets) -> None:
+    router = sockets.router(ANY)
+    dealer, peer = met(sockets, router)
+    assert router.send([b"HZ1", b"answer", b"pixels", b""], peer) is Sent.YES
+    assert arrived(sockets, dealer) == [b"HZ1", b"answer", b"pixels", b""]
+
+
+def test_a_large_buffer_is_handed_over_without_a_copy_and_arrives(sockets: Sockets) -> None:
+    router = sockets.router(ANY)
+    dealer, _ = met(sockets, router)
+    pixels = bytearray(b"\x07") * limits.zero_copy_bytes
+    assert dealer.send([b"HZ1", b"body", memoryview(pixels)]) is Sent.YES
+    assert arrived(sockets, router)[3] == pixels
+
+
+def test_a_peer_that_does_not_read_is_full_and_not_waited_for(
+    sockets: Sockets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "socket_messages_max", 1)
+    router = sockets.router(ANY)
+    _, peer = met(sockets, router)
+    frames: list[wire.Buffer] = [b"HZ1", bytes(limits.MIB)]
+    assert any(router.send(frames, peer) is Sent.FULL for _ in range(100))
+
+
+def test_no_more_is_taken_in_a_turn_than_was_asked_for(sockets: Sockets) -> None:
+    router = sockets.router(ANY)
+    dealer, _ = met(sockets, router)
+    for number in range(5):
+        assert dealer.send([b"HZ1", bytes([number])]) is Sent.YES
+    taken: list[bytes] = []
+    while len(taken) < 5:
+        sockets.poll(PATIENCE_S)
+        turn = [bytes(frames[2]) for frames in router.receive(2)]
+        assert len(turn) <= 2
+        taken += turn
+    assert taken == [bytes([number]) for number in range(5)]
+
+
+def test_nothing_to_read_is_nothing(sockets: Sockets) -> None:
+    assert list(sockets.router(ANY).receive()) == []
+    assert sockets.poll(0.0) == set()
+
+
+# --- Publishing ---------------------------------------------------------------------------------
+
+
+def test_a_subscriber_hears_its_topics_from_the_one_it_is_connected_to(sockets: Sockets) -> None:
+    old, new = sockets.publisher(ANY), sockets.publisher(ANY)
+    listener = sockets.subscriber(b"HZ1c")
+    for publisher in (old, new, new):
+        listener.connect_only(f"tcp://127.0.0.1:{publisher.port}")
+    while listener not in sockets.poll(0.001):
+        assert old.send([b"HZ1c", b"old"]) is Sent.YES
+        assert new.send([b"HZ1m", b"metrics"]) is Sent.YES
+        assert new.send([b"HZ1c", b"new"]) is Sent.YES
+    assert {bytes(frames[1]) for frames in listener.receive()} == {b"new"}
+
+
+# --- Waiting ------------------------------------------------------------------------------------
+
+
+def test_a_descriptor_can_be_waited_for_too(sockets: Sockets) -> None:
+    read, write = os.pipe()
+    try:
+        sockets.watch(read)
+        assert sockets.poll(0.0) == set()
+        os.write(write, b"!")
+        assert sockets.poll(PATIENCE_S) == {read}
+        sockets.unwatch(read)
+        assert sockets.poll(0.0) == set()
+        sockets.watch(write, write=True)
+        assert sockets.poll(PATIENCE_S) == {write}
+        sockets.watch(write)
+        assert sockets.poll(0.0) == set()
+    finally:
+        os.close(read)
+        os.close(write)
