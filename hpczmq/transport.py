@@ -189,9 +189,9 @@ def address_of(text: str, port: int = DISPATCH_PORT) -> str:
     fits = _ADDRESS.fullmatch(text)
     host, tail = fits.groups(str(port)) if fits else ("", "")
     if not fits or (tail != "*" and int(tail) > 65_535):
-        raise ConfigError(
-            f"address = {text!r}: must be HOST or HOST:PORT, an IPv6 one in brackets: [::1]:{port}"
-        )
+        wide = text.removeprefix("tcp://").count(":") > 1
+        hint = f", an IPv6 one in brackets: [::1]:{port}" if wide else ""
+        raise ConfigError(f"address = {text!r}: must be HOST or HOST:PORT{hint}")
     free = tail == "*" or int(tail) == 0
     return f"tcp://{host}:{'*' if free else tail}"
 

@@ -110,7 +110,7 @@ def _job(rng: Random, number: int, tasks: int) -> SimJob:
         capability=rng.choice(("sim", "sim", "sim", "rare")),
         priority=rng.randint(limits.priority_min, limits.priority_max),
         timeout_s=rng.choice((0.0, 0.0, rng.uniform(0.3, 2.0))),
-        task_s=rng.choice((0.002, 0.02, 0.1, 0.3)),
+        task_s=rng.choice((0.002, 0.02, 0.1, 0.2)),
         valid=rng.random() > 0.05,
     )
     if not job.is_map and rng.random() < 0.05:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from dataclasses import fields
@@ -105,6 +106,29 @@ def test_the_readme_draws_its_picture_as_it_says() -> None:
     command = re.search(r'^RENDER = "(.*)"$', text("docs/pictures.py"), re.MULTILINE)
     assert command is not None
     assert f"$ hpczmq {command[1]}\n" in text("README.md")
+
+
+def test_every_module_has_its_line_in_the_architecture() -> None:
+    table = {row[0] for row in rows(text("ARCHITECTURE.md"), "Where does a thing belong")}
+    told = {
+        name.rpartition("/")[2] or name for row in table for name in re.findall(r"`(.*?)`", row)
+    }
+    for folder in ("hpczmq", "hpczmq/scheduler", "kernels", "nodes"):
+        for path in (ROOT / folder).glob("*.py"):
+            assert path.name in told or path.name.startswith("_"), f"{folder}/{path.name}"
+
+
+def test_the_imports_of_the_architecture_are_allowed() -> None:
+    table = re.search(
+        r"^MAY_IMPORT = (\{.*?^\})", text("tests/test_tidy.py"), re.MULTILINE | re.DOTALL
+    )
+    assert table is not None
+    allowed = ast.literal_eval(table[1])
+    told = re.findall(r"^(\w+) +→ ([\w, ]+)", text("ARCHITECTURE.md"), re.MULTILINE)
+    assert told
+    for left, right in told:
+        names = set(right.strip().split(", ")) - {"limits", "errors"}
+        assert names <= set(allowed[left].split()), f"{left} → {names - set(allowed[left].split())}"
 
 
 def test_every_dependency_has_its_reason() -> None:

@@ -83,7 +83,9 @@ def test_an_address_is_what_people_write(text: str, address: str) -> None:
 def test_what_is_no_address_is_refused_with_the_remedy(text: str) -> None:
     with pytest.raises(ConfigError) as raised:
         transport.address_of(text)
-    assert f"address = {text!r}: must be HOST or HOST:PORT" in str(raised.value)
+    message = str(raised.value)
+    assert message.startswith(f"address = {text!r}: must be HOST or HOST:PORT")
+    assert ("brackets: [::1]:5001" in message) == (text.removeprefix("tcp://").count(":") > 1)
 
 
 def test_an_address_gets_the_port_of_its_role() -> None:

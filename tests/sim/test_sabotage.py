@@ -1,0 +1,156 @@
+"""The simulator finds what it is there to find: with one rule taken out of a machine, it fails.
+
+Each of these was, or could have been, a fault of the real machines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from hpczmq.membership import Membership
+from hpczmq.messages import Assign, Beat, Chunk, Message
+from hpczmq.scheduler import ledger, members, placement
+from hpczmq.scheduler.actions import Send
+from hpczmq.scheduler.state import JobRecord
+from hpczmq.scheduler.states import TASK_MOVES, TaskState
+from hpczmq.session import Session
+from hpczmq.worker import Kept, Worker
+from tests.sim.world import SimulationFailed, run
+
+Patch = pytest.MonkeyPatch
+#: In so many worlds each of them has to be found.
+WORLDS = 25
+
+
+def a_second_copy_is_accepted(patch: Patch) -> None:
+    patch.setattr(ledger, "_may_count", lambda job, index: index < job.next)
+    patch.setitem(TASK_MOVES, (TaskState.DONE, TaskState.DONE), "sabotage")
+
+
+def acks_are_sent_for_nothing(patch: Patch) -> None:
+    accept, calls = ledger.accept, [0]
+
+    def seldom(*args: Any) -> None:
+        calls[0] += 1
+        if calls[0] % 10:
+            accept(*args)
+
+    patch.setattr(ledger, "accept", seldom)
+
+
+def leases_that_got_lost_are_never_given_back(patch: Patch) -> None:
+    patch.setattr(members, "reconcile", lambda *args: None)
+
+
+def a_slave_forgets_what_it_has_said_once(patch: Patch) -> None:
+    say = Worker._say
+
+    def once(self: Worker, kept: Kept, now: float) -> None:
+        say(self, kept, now)
+        self.kept.pop(kept.report.report)
+
+    patch.setattr(Worker, "_say", once)
+
+
+def revokes_are_not_heeded(patch: Patch) -> None:
+    patch.setattr(Worker, "_revoke", lambda self, leases: None)
+
+
+def a_reader_takes_whatever_chunk_comes(patch: Patch) -> None:
+    take = Session._chunk
+
+    def any_chunk(self: Session, chunk: Chunk, buffers: Sequence[bytes], now: float) -> None:
+        if chunk.job in self.followed:
+            self.followed[chunk.job].cursor = chunk.cursor
+        take(self, chunk, buffers, now)
+
+    patch.setattr(Session, "_chunk", any_chunk)
+
+
+def pixels_are_paired_with_the_wrong_tasks(patch: Patch) -> None:
+    patch.setattr(ledger, "_of", lambda kept, outcomes, buffers: list(buffers)[: len(kept)])
+
+
+def a_task_is_blamed_for_the_first_crash(patch: Patch) -> None:
+    patch.setattr(ledger, "limits", replace_in(ledger.limits, crash_limit=1))
+
+
+def no_task_is_ever_killed_for_its_timeout(patch: Patch) -> None:
+    assign = placement._assign
+
+    def endless(*args: Any) -> Send:
+        send = assign(*args)
+        assert isinstance(send.message, Assign)
+        return replace(send, message=replace(send.message, timeout_s=0.0))
+
+    patch.setattr(placement, "_assign", endless)
+
+
+def a_slave_gets_more_than_it_may_hold(patch: Patch) -> None:
+    patch.setattr(placement, "has_credit", lambda slave, job: True)
+    patch.setattr(ledger, "mark_free", lambda state, slave: None)
+
+
+def tasks_are_handed_out_in_their_order_even_those_that_are(patch: Patch) -> None:
+    def take(job: JobRecord, count: int) -> list[int]:
+        return list(range(min(count, len(job.states))))
+
+    patch.setattr(ledger, "take", take)
+
+
+def a_probe_is_taken_for_an_echo(patch: Patch) -> None:
+    heard = Membership.heard
+
+    def fooled(self: Membership, message: Message, now: float) -> bool:
+        if isinstance(message, Beat) and message.sequence == self.sequence:
+            self.latency_s = now - self.beat_s
+        return heard(self, message, now)
+
+    patch.setattr(Membership, "heard", fooled)
+
+
+def everything_is_fetched_twice(patch: Patch) -> None:
+    fetch = Session._fetch
+    patch.setattr(
+        Session, "_fetch", lambda self, job, how, now, **_: fetch(self, job, how, now, again=True)
+    )
+
+
+def replace_in(module: Any, **values: Any) -> Any:
+    """A module with other values in it."""
+    changed = type(module)(module.__name__)
+    vars(changed).update({**vars(module), **values})
+    return changed
+
+
+@pytest.mark.parametrize(
+    "sabotage",
+    [
+        a_second_copy_is_accepted,
+        acks_are_sent_for_nothing,
+        leases_that_got_lost_are_never_given_back,
+        a_slave_forgets_what_it_has_said_once,
+        revokes_are_not_heeded,
+        a_reader_takes_whatever_chunk_comes,
+        pixels_are_paired_with_the_wrong_tasks,
+        a_task_is_blamed_for_the_first_crash,
+        no_task_is_ever_killed_for_its_timeout,
+        a_slave_gets_more_than_it_may_hold,
+        tasks_are_handed_out_in_their_order_even_those_that_are,
+        a_probe_is_taken_for_an_echo,
+        everything_is_fetched_twice,
+    ],
+    ids=lambda sabotage: sabotage.__name__,
+)
+def test_a_rule_that_is_broken_is_found(
+    sabotage: Callable[[Patch], None], monkeypatch: Patch
+) -> None:
+    sabotage(monkeypatch)
+    with pytest.raises(SimulationFailed, match=r"^seed \d+ failed at .*") as failed:
+        for seed in range(WORLDS):
+            run(seed)
+    print(str(failed.value).splitlines()[0])

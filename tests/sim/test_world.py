@@ -1,0 +1,95 @@
+"""Seeded worlds in which everything goes wrong, and every job comes to its right end all the same.
+
+A seed that fails is named first, with the command that runs it again and what happened last:
+`python -m pytest tests/sim/test_world.py --seed N`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.sim.settings import FAULTS
+from tests.sim.world import REPLAY, SimulationFailed, World, run
+
+ROOT = Path(__file__).parents[2]
+SEEDS, BATCH = 200, 10
+#: For the nights, beyond those of every day.
+MORE_SEEDS, MORE_BATCH = range(10_000, 13_000), 100
+
+#: Prints a fingerprint of all that happens in some worlds.
+DIGESTS = """
+from tests.sim.world import World
+for seed in (2, 7, 11):
+    with World(seed, trace_lines_max=None) as world:
+        world.run()
+    print(world.setting.trace.digest(), world.timeline.now)
+"""
+
+
+def batches(seeds: Sequence[int], size: int) -> list[Sequence[int]]:
+    """The seeds in handfuls, so that a run's output can be read."""
+    return [seeds[first : first + size] for first in range(0, len(seeds), size)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Hand out the seeds: all of them, or the one that was asked for."""
+    if "seeds" not in metafunc.fixturenames:
+        return
+    only = metafunc.config.getoption("--seed", default=None)
+    many = metafunc.definition.get_closest_marker("slow") is not None
+    if only is not None:
+        chosen: list[Sequence[int]] = [] if many else [[only]]
+    else:
+        chosen = batches(MORE_SEEDS, MORE_BATCH) if many else batches(range(SEEDS), BATCH)
+    metafunc.parametrize("seeds", chosen, ids=[f"{seeds[0]}-{seeds[-1]}" for seeds in chosen])
+
+
+def test_whatever_fails_every_job_comes_to_its_right_end(seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        print(f"seed {seed}")
+        run(seed)
+
+
+@pytest.mark.slow
+def test_so_it_is_in_many_more_worlds(seeds: Sequence[int]) -> None:
+    for seed in seeds:
+        print(f"seed {seed}")
+        run(seed)
+
+
+def test_the_same_seed_tells_the_same_story_in_every_process() -> None:
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", DIGESTS],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": salt, "PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for salt in ("1", "2")
+    }
+    assert len(told) == 1, "the order of a set, or of something like it, is in the story"
+
+
+def test_the_worlds_are_not_all_alike() -> None:
+    worlds = [World(seed) for seed in range(SEEDS)]
+    drawn = [fault for world in worlds for fault in world.settings.faults]
+    assert {fault for fault in FAULTS if drawn.count(fault) > SEEDS // 4} == set(FAULTS)
+    assert sum(world.is_calm for world in worlds) >= SEEDS // 30
+    assert any(world.settings.weather.loss for world in worlds)
+
+
+def test_a_failure_names_its_seed_first_and_how_to_see_it_again() -> None:
+    with pytest.raises(SimulationFailed) as failed, World(17) as world:
+        world.run_for(1.0)
+        raise ValueError("something is wrong")
+    first, second, *trace = str(failed.value).splitlines()
+    assert first == "seed 17 failed at 1.0000 s: ValueError: something is wrong"
+    assert second == f"replay: {REPLAY} 17"
+    assert any("Hello" in line for line in trace)
