@@ -5,8 +5,11 @@ Each verb has its Spanish name too, and so have the options of the system that t
 
 from __future__ import annotations
 
+from hpczmq import interrupts  # before all else, which takes its time to load
+
+# isort: split
+
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +19,7 @@ import typer
 
 from hpczmq import atomic, batch, commands, config, demo
 from hpczmq._version import __version__
-from hpczmq.errors import ConfigError, HpczmqError, LocalError
-from hpczmq.imagefile import PALETTES
+from hpczmq.errors import ConfigError, HpczmqError, LocalError, printable
 from hpczmq.model import Job, Policy
 from hpczmq.nodes import launch
 from hpczmq.options import (
@@ -37,6 +39,7 @@ from hpczmq.options import (
     Slots,
     Timeout,
 )
+from hpczmq.palettes import PALETTES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -132,7 +135,8 @@ def render(
     params.update(_pair("--center", center, "center_x", "center_y"))
     if half_width is not None:
         params["half_width"] = half_width
-    job = Job("julia", params, output.stem if output.stem.isidentifier() else "", priority)
+    name = output.stem[:100] if output.stem.isidentifier() else ""
+    job = Job("julia", params, name, priority)
     target = commands.Target(master, timeout, json)
     return commands.render(target, job, output, palette, slaves=slaves, slots=slots)
 
@@ -144,7 +148,8 @@ def tour(
     json: Json = False,
 ) -> int:
     """A short tour: a cluster on this machine, six jobs, their pictures."""
-    return commands.run(commands.Target("", None, json), demo.jobs(), out, palette, memorias=2)
+    target = commands.Target("", None, json)
+    return commands.run(target, demo.jobs(), out, palette, slaves=2, memorias=2)
 
 
 @command("submit", "cargar-trabajos")
@@ -358,41 +363,33 @@ def _options(
         raise typer.Exit
 
 
-def _interrupted(number: int, frame: object) -> None:
-    """First signal: stop in order. Second one: at once, leaving nothing but half a line."""
-    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(other, _at_once)
-    raise KeyboardInterrupt
-
-
-def _at_once(number: int, frame: object) -> None:
-    atomic.discard_all()
-    os._exit(130)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit code (CONTRACT)."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupted)
+    interrupts.install(atomic.discard_all)
     try:
         result = typer.main.get_command(app).main(arguments, "hpczmq", standalone_mode=False)
-        sys.stdout.flush()
-        if result == 130:  # what newer typers make of a KeyboardInterrupt
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if result == interrupts.EXIT_CODE:  # what newer typers make of a KeyboardInterrupt
             raise KeyboardInterrupt
         return int(result or 0)
     except typer.exceptions.TyperException as error:  # bad usage
         print(f"{error.format_message()} (`hpczmq --help` tells more)", file=sys.stderr)
         return 2
     except HpczmqError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         atomic.discard_all()
         print("interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return interrupts.EXIT_CODE
+    except OSError as error:  # of our output, mostly: its disk is full, or its reader is gone
+        if sys.stdout is not None:  # Python would try to write the rest once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # the reader has seen enough
+            return 0
+        print(f"hpczmq: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from rich.text import Text
 import hpczmq
 from hpczmq import batch, dashboard
 from hpczmq.futures import JobFuture
-from hpczmq.imagefile import PALETTES
+from hpczmq.palettes import PALETTES
 from hpczmq.progress import BatchProgress
 from hpczmq.results import ResultWriter
 

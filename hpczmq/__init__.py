@@ -11,12 +11,13 @@ client for the nodes.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from hpczmq._version import __version__
 
+TYPE_CHECKING = False  # what checkers take for typing's, which takes longer to load than this
 if TYPE_CHECKING:
     from concurrent.futures import as_completed
+    from typing import Any
 
     from hpczmq import aio
     from hpczmq.client import Client

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from hpczmq import client
+from hpczmq import client, futures
+from hpczmq.messages import Pong
 from hpczmq.model import Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
+
+
+class JobFuture:
+    """One job. Await it for its result; it may be awaited more than once."""
+
+    def __init__(self, future: futures.JobFuture) -> None:
+        #: The id that the master gave it, and the job's own name, or its id.
+        self.id = future.id
+        self.name = future.name
+        self._future = future
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        # Shielded: who stops waiting has not cancelled the job.
+        return asyncio.shield(asyncio.wrap_future(self._future)).__await__()
+
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._future.done()
+
+    def cancel(self) -> bool:
+        """End the job on the cluster too. False: it had ended already."""
+        return self._future.cancel()
 
 
 class Client:
@@ -37,9 +60,17 @@ class Client:
         assert self._client is not None, "use it with `async with`"
         return self._client
 
-    async def submit(self, job: Job) -> asyncio.Future[Any]:
+    async def submit(self, job: Job) -> JobFuture:
         """Hand a job in; await what comes back for its result."""
-        return asyncio.wrap_future(await asyncio.to_thread(self._sync.submit, job))
+        return JobFuture(await asyncio.to_thread(self._sync.submit, job))
+
+    async def hand_in(self, job: Job) -> str:
+        """Hand a job in without following it; gives back its id."""
+        return await asyncio.to_thread(self._sync.hand_in, job)
+
+    async def job(self, id: str) -> JobFuture:
+        """A job that was handed in before."""
+        return JobFuture(await asyncio.to_thread(self._sync.job, id))
 
     async def map(
         self, kernel: str, items: Iterable[Mapping[str, Any]], **options: Any
@@ -64,6 +95,18 @@ class Client:
         """End jobs; gives back those that had not ended by themselves."""
         return await asyncio.to_thread(self._sync.cancel, ids)
 
+    async def clear(self) -> tuple[str, ...]:
+        """Cancel every job that has not started; gives back which."""
+        return await asyncio.to_thread(self._sync.clear)
+
+    async def policy(self, name: str) -> None:
+        """Choose slaves by this policy from now on."""
+        await asyncio.to_thread(self._sync.policy, name)
+
+    async def ping(self) -> Pong:
+        """A sign of life of the master."""
+        return await asyncio.to_thread(self._sync.ping)
+
     async def metrics(self, nodes: Iterable[str] = ()) -> tuple[NodeMetrics, ...]:
         """The newest metrics of each node, from a memoria."""
         return await asyncio.to_thread(self._sync.metrics, nodes)
@@ -73,12 +116,14 @@ class Client:
         return await asyncio.to_thread(self._sync.alerts, nodes)
 
 
-async def as_completed(
-    futures: Iterable[asyncio.Future[Any]],
-) -> AsyncIterator[asyncio.Future[Any]]:
-    """The futures, each when it is done, first one first."""
-    pending = set(futures)
+async def as_completed(work: Iterable[Awaitable[Any]]) -> AsyncIterator[asyncio.Future[Any]]:
+    """Jobs or tasks as futures that are done, the first one first."""
+    pending = {asyncio.ensure_future(_result(each)) for each in work}
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         for future in done:
             yield future
+
+
+async def _result(work: Awaitable[Any]) -> Any:
+    return await work

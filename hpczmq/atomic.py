@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -82,6 +83,23 @@ def settle(written: Path, path: Path) -> None:
             raise
     finally:
         os.close(folder)
+
+
+def probe(path: Path) -> None:
+    """Find out before the work whether a file can be put there after it.
+
+    Raises:
+        OutputError: it can't.
+    """
+    try:
+        with suppress(FileNotFoundError):
+            if stat.S_ISDIR(path.stat().st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        written = temporary(path)
+        written.touch(exist_ok=False)
+        discard(written)
+    except OSError as error:
+        raise output_error(path, error) from error
 
 
 @contextmanager

@@ -5,21 +5,25 @@ Everything that can be wrong with the input is found before anything is started.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import CancelledError, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from hpczmq import wire
 from hpczmq.client import Client
 from hpczmq.cluster import LocalCluster, slots_each
 from hpczmq.errors import HpczmqError, NoCluster, ParameterError
 from hpczmq.futures import JobFuture
 from hpczmq.jobfile import read
 from hpczmq.kernels import get
-from hpczmq.model import Job, JobState
-from hpczmq.results import Record, ResultWriter, Share
+from hpczmq.model import Job, JobInfo, JobState
+
+if TYPE_CHECKING:
+    # Numpy and the drawing come with it: every command loads this module, and few write results.
+    from hpczmq.results import ResultWriter
 
 #: How often the display looks at what has arrived, in seconds.
 _LOOK_S = 0.1
@@ -114,34 +118,99 @@ def run(
         A row a job, in their order. What is not done when this raises, or is interrupted, is
         cancelled on the cluster.
     """
-    folders: dict[str, Path] = {}
-
-    def folder(job: Job, id: str) -> Path:
-        if id not in folders:
-            folders[id] = writer.folder(job.name or id)
-        return folders[id]
-
-    futures: list[JobFuture] = []
-    rows: dict[str, Row] = {}
+    work: dict[JobFuture, Job] = {}
+    folders = _Folders(writer)
     try:
         for job in jobs:
-            path = _PathOf(job, folder)
-            futures.append(client.submit(job, path=path))
-        watcher.begin(futures)
-        while len(rows) < len(futures):
-            pending = [future for future in futures if future.id not in rows]
-            wait(pending, _LOOK_S, return_when="FIRST_COMPLETED")
-            watcher.look()
-            check()
-            for job, future in zip(jobs, futures, strict=True):
-                if future.id not in rows and future.done():
-                    target = folder(job, future.id)
-                    rows[future.id] = row = write(job, future, writer, target, palette)
-                    watcher.ended(row)
+            work[client.submit(job, path=_PathOf(job, folders))] = job
+        return _written(work, folders, watcher, palette, check)
     finally:
-        for future in futures:
+        for future in work:
             future.cancel()
-    return [rows[future.id] for future in futures]
+        folders.tidy()
+
+
+def collect(
+    infos: Iterable[JobInfo], client: Client, writer: ResultWriter, watcher: Watcher, palette: str
+) -> list[Row]:
+    """Wait for jobs that were handed in before, and write their results; they are not cancelled."""
+    work: dict[JobFuture, Job] = {}
+    folders = _Folders(writer)
+    try:
+        for info in infos:
+            params = wire.unpack(info.params) if info.params else {}
+            job = Job(info.kernel, params, info.name, info.priority)
+            work[client.job(info.id, path=_PathOf(job, folders))] = job
+        return _written(work, folders, watcher, palette, client.check)
+    finally:
+        folders.tidy()
+
+
+def follow(
+    pending: set[Future[Any]], watcher: Watcher, check: Callable[[], None]
+) -> Iterator[Future[Any]]:
+    """Yield each future as it ends, and look after the rest meanwhile.
+
+    Args:
+        pending: what has not been yielded; more may be added on the way.
+        watcher: is told that time passes.
+        check: raises when the cluster can't go on; called as long as something is expected of it.
+    """
+    while pending:
+        ended, _ = wait(pending, _LOOK_S, return_when="FIRST_COMPLETED")
+        watcher.look()
+        if any(isinstance(future, JobFuture) for future in pending):
+            check()
+        pending -= ended
+        yield from ended
+
+
+def _written(
+    work: Mapping[JobFuture, Job],
+    folders: _Folders,
+    watcher: Watcher,
+    palette: str,
+    check: Callable[[], None],
+) -> list[Row]:
+    """Wait for all of the jobs, and write what becomes of them; their rows."""
+    watcher.begin(list(work))
+    rows: dict[str, Row] = {}
+    # A large picture takes seconds to draw: in a thread of its own, so that the display goes on.
+    # In one, since they would only take each other's disk.
+    threads = ThreadPoolExecutor(1, "hpczmq writer")
+    pending: set[Future[Any]] = {*work}
+    try:
+        for future in follow(pending, watcher, check):
+            if isinstance(future, JobFuture):
+                job = work[future]
+                folder = folders(job, future.id)
+                pending.add(threads.submit(write, job, future, folders.writer, folder, palette))
+            else:
+                row: Row = future.result()
+                rows[row.id] = row
+                watcher.ended(row)
+    finally:
+        threads.shutdown(cancel_futures=True)
+    return [rows[future.id] for future in work]
+
+
+class _Folders:
+    """The folders of a batch, each made when it is first asked for."""
+
+    def __init__(self, writer: ResultWriter) -> None:
+        self.writer = writer
+        self._paths: dict[str, Path] = {}
+
+    def __call__(self, job: Job, id: str) -> Path:
+        if id not in self._paths:
+            self._paths[id] = self.writer.folder(job.name or id)
+        return self._paths[id]
+
+    def tidy(self) -> None:
+        """Take those away that nothing came into."""
+        for path in self._paths.values():
+            with suppress(OSError):  # there is something in it
+                path.rmdir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +226,8 @@ class _PathOf:
 
 def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, palette: str) -> Row:
     """Write the files of a job that has ended; its row."""
+    from hpczmq.results import Record, Share  # see the top
+
     kernel = get(job.kernel)
     parsed = kernel.parse(job.params)
     params = kernel.plain(parsed)
@@ -169,9 +240,10 @@ def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, palet
         raise
     except HpczmqError as error:
         state, cause = JobState.FAILED, str(error)
-    seconds = future.info.ran_s if future.info else 0.0
+    info = future.info
+    seconds, attempts = (info.ran_s, info.attempts) if info else (0.0, None)
     slaves = {name: Share(tally.tasks, tally.seconds) for name, tally in future.slaves.items()}
-    record = Record(future.id, job, state, future.tasks, seconds, params, slaves, cause=cause)
+    record = Record(future.id, job, state, future.tasks, seconds, params, slaves, attempts, cause)
     writer.write(folder, record, result, palette)
     picture = folder / "image.png"
     return Row(
@@ -192,7 +264,7 @@ def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, palet
 
 @contextmanager
 def engine(
-    jobs: Sequence[Job], master: str | None, timeout_s: float | None, **sizes: Any
+    master: str | None, timeout_s: float | None, **sizes: Any
 ) -> Iterator[tuple[Client, Callable[[], None]]]:
     """A client of the named master, or of an embedded cluster that lives as long as the block.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from hpczmq import config, limits, transport, wire
-from hpczmq.assembler import Assembler
 from hpczmq.clock import Clock
 from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
@@ -40,6 +39,8 @@ from hpczmq.pump import Pump
 from hpczmq.session import Request
 
 M = TypeVar("M", bound=Message)
+#: How long one memoria may take to answer before the other one is asked, in seconds.
+_MEMORIA_S = 2.0
 #: Where the array of the job with this id is to stand.
 PathOf = Callable[[str], Path]
 
@@ -64,6 +65,8 @@ class Client:
         settings = config.load({"master": address, "timeout_s": timeout})
         self.address = transport.address_of(settings.master or "127.0.0.1")
         self.timeout_s = settings.timeout_s
+        #: Cancels that the master has not confirmed yet.
+        self._orders: set[Future[Message]] = set()
         self._pump = Pump(self.address, name)
         self._pump.start()
         try:
@@ -93,7 +96,10 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Hang up. Jobs go on; their futures here fail."""
+        """Hang up. Jobs go on, but for those that were cancelled; their futures here fail."""
+        if threading.current_thread() is not self._pump:
+            # The master forgets who has hung up, and with them what it has not read by then.
+            wait(set(self._orders), limits.linger_ms / 1000)
         self._pump.close()
 
     def check(self) -> None:
@@ -158,10 +164,14 @@ class Client:
         if len(packed) > limits.items_per_job_max:
             remedy = f"must be at most {limits.items_per_job_max}: cut it into several maps"
             raise ParameterError("items", len(packed), remedy)
+        size = sum(map(len, packed)) + 16 * len(packed)
+        if size > limits.body_bytes_max:
+            remedy = f"must be at most {limits.body_bytes_max} together: cut it into several maps"
+            raise ParameterError("bytes of items", size, remedy)
         if not packed:
             return []
-        sink = MapSink(len(packed))
         answer = self._ask(self._message(job, b"", packed), Submitted)
+        sink = MapSink(len(packed), lambda: self._cancel_quietly(answer.job))
         self._pump.follow(answer.job, sink)
         return sink.futures
 
@@ -192,6 +202,8 @@ class Client:
         self, id: str, name: str, tasks: int, kernel: Any, params: Any, path: PathOf | None
     ) -> JobFuture:
         """A future for a job that the master has, fed from here on."""
+        from hpczmq.assembler import Assembler  # numpy: only for who wants an array
+
         file = path(id) if path is not None and kernel.assembles else None
         assembler = Assembler(kernel, params, file) if kernel.assembles else None
         future = JobFuture(id, name, tasks, kernel, params, assembler, self._cancel_quietly)
@@ -204,7 +216,10 @@ class Client:
 
     def _cancel_quietly(self, id: str) -> None:
         with suppress(NoCluster):  # closed: the job goes on
-            self._pump.ask(Cancel(0, (id,)))
+            self._pump.unfollow(id)
+            order = self._pump.ask(Cancel(0, (id,)))
+            self._orders.add(order)
+            order.add_done_callback(self._orders.discard)
 
     # --- Questions and orders -----------------------------------------------------------------
 
@@ -248,7 +263,8 @@ class Client:
         addresses = self.status().memorias
         for address in addresses:
             try:
-                return ask_node(address, Ask(0, about, names), kind, self.timeout_s)[0]
+                patience_s = min(self.timeout_s, _MEMORIA_S)
+                return ask_node(address, Ask(0, about, names), kind, patience_s)[0]
             except NoCluster:
                 continue  # the other one may be there
         raise NoCluster(
@@ -299,8 +315,13 @@ def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float)
 def _checked(waiting: Future[Message], kind: type[M], address: str, timeout_s: float) -> M:
     try:
         answer = waiting.result(timeout_s)
-    except TimeoutError:
-        raise NoCluster(f"{address}: the master has not answered in {timeout_s:g} s") from None
+    except BaseException as error:  # a Ctrl-C too: what nobody waits for must not happen later
+        if waiting.cancel() or not isinstance(error, TimeoutError):
+            if isinstance(error, TimeoutError):
+                text = f"{address}: the master has not answered in {timeout_s:g} s"
+                raise NoCluster(text) from None
+            raise
+        answer = waiting.result()  # it came in this very moment
     if isinstance(answer, Reject):
         raise Refused(answer.code, answer.reason)
     assert isinstance(answer, kind), f"{type(answer).__name__} instead of {kind.__name__}"

@@ -52,7 +52,7 @@ class _Node:
         self.log.close()
 
 
-def slots_each(slaves: int, slots: int | None = None, memorias: int = 0) -> int:
+def slots_each(slaves: int = 2, slots: int | None = None, memorias: int = 0) -> int:
     """Worker processes of each slave of a `LocalCluster` of these sizes.
 
     Raises:

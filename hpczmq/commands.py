@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import CancelledError, wait
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hpczmq import batch, config, dashboard, tables, transport
-from hpczmq.client import Client, PathOf, ask_node
+from hpczmq import atomic, batch, config, dashboard, palettes, tables, transport
+from hpczmq.client import Client, ask_node
 from hpczmq.clock import Clock
-from hpczmq.errors import JobFailed, OutputError, ParameterError
-from hpczmq.imagefile import PALETTES, write_png
+from hpczmq.errors import HpczmqError, JobFailed, OutputError, ParameterError, Refused, shown
 from hpczmq.kernels import get
 from hpczmq.messages import Ping, Pong
-from hpczmq.model import Job, JobState
+from hpczmq.model import Job, JobInfo, JobState
 from hpczmq.output import Output, plain
-from hpczmq.progress import BatchProgress
-from hpczmq.results import ResultWriter
 
-#: How long a loop on the main thread waits before it looks for a Ctrl-C again, in seconds.
-_LOOK_S = 0.2
+# Progress, results and imagefile are imported where they are used: numpy and the drawing of bars
+# and pictures take longer to load than `hpczmq status` takes for all the rest.
+if TYPE_CHECKING:
+    from hpczmq.results import ResultWriter
+
+#: How often `wait` asks, in seconds.
+_ASK_S = 0.2
 
 
 class Target:
@@ -45,55 +49,55 @@ class Target:
 
 def run(target: Target, jobs: Sequence[Job], out: Path, palette: str, **sizes: Any) -> int:
     """Run jobs, write their results, print what they came to."""
-    _known_palette(palette)
+    from hpczmq.results import ResultWriter
+
+    palettes.anchors(palette)
+    began_s = Clock().now()
     if not target.settings.master:
         # Before the folder is made: nothing is started, nothing written.
         batch.require(jobs, **sizes)
     rows = _run(target, jobs, ResultWriter(out), palette, sizes)
+    return _batch(target, rows, began_s)
+
+
+def _batch(target: Target, rows: Sequence[batch.Row], began_s: float) -> int:
+    """Print what a batch came to."""
     target.output.show(tables.batch(rows), rows)
+    seconds = tables.seconds(Clock().now() - began_s)
+    target.output.err.print(f"{tables.count(len(rows), 'job')} in {seconds}")
     return int(any(row.failed for row in rows))
 
 
 def _run(
     target: Target, jobs: Sequence[Job], writer: ResultWriter, palette: str, sizes: Any
 ) -> list[batch.Row]:
+    from hpczmq.progress import BatchProgress
+
     settings = target.settings
     with (
-        batch.engine(jobs, settings.master, settings.timeout_s, **sizes) as (client, check),
-        BatchProgress(target.output.err) as progress,
+        batch.engine(settings.master, settings.timeout_s, **sizes) as (client, check),
+        BatchProgress(target.output.err, client.jobs) as progress,
     ):
         return batch.run(jobs, client, writer, progress, palette, check)
 
 
 def render(target: Target, job: Job, file: Path, palette: str, **sizes: Any) -> int:
     """One image, straight to a file."""
-    _known_palette(palette)
+    from hpczmq.imagefile import write_png
+
+    palettes.anchors(palette)
     problems = batch.faults(job)
     if problems:
         raise problems[0]
     if not target.settings.master:
         batch.require([job], **sizes)
-    if file.is_dir() or not file.parent.is_dir():
+    if not os.path.isdir(file.parent):
         raise OutputError(f"{file}: must be a file in a folder that is there")
+    atomic.probe(file)
     kernel = get(job.kernel)
     params = kernel.plain(kernel.parse(job.params))
-    settings, began_s = target.settings, Clock().now()
-    with (
-        batch.engine([job], settings.master, settings.timeout_s, **sizes) as (client, check),
-        BatchProgress(target.output.err) as progress,
-    ):
-        future = client.submit(job)
-        try:
-            progress.begin([future])
-            while not future.done():
-                wait([future], _LOOK_S)
-                progress.look()
-                check()
-            counts = future.result(0)
-        except CancelledError:
-            raise JobFailed(f"{future.name}: cancelled") from None
-        finally:
-            future.cancel()
+    began_s = Clock().now()
+    counts = _counts(target, job, sizes)
     write_png(file, counts, params["iterations"], palette)
     seconds = Clock().now() - began_s
     facts = {"picture": str(file), "seconds": seconds, "params": params}
@@ -101,57 +105,79 @@ def render(target: Target, job: Job, file: Path, palette: str, **sizes: Any) -> 
     return 0
 
 
-def _known_palette(palette: str) -> None:
-    if palette not in PALETTES:
-        raise ParameterError("palette", palette, f"must be one of {', '.join(PALETTES)}")
+def _counts(target: Target, job: Job, sizes: Any) -> Any:
+    from hpczmq.progress import BatchProgress
+
+    settings = target.settings
+    with (
+        batch.engine(settings.master, settings.timeout_s, **sizes) as (client, check),
+        BatchProgress(target.output.err, client.jobs) as progress,
+    ):
+        future = client.submit(job)
+        try:
+            progress.begin([future])
+            for _ in batch.follow({future}, progress, check):
+                progress.look()  # once more: it has ended
+            return future.result(0)
+        except CancelledError:
+            raise JobFailed(f"{future.name}: cancelled") from None
+        finally:
+            future.cancel()
 
 
 # --- Jobs of a running cluster ----------------------------------------------------------------
 
 
 def submit(target: Target, jobs: Sequence[Job]) -> int:
-    """Hand jobs in, print their ids, and don't wait."""
+    """Hand jobs in, print their ids, and don't wait. All of them, or none."""
+    ids: list[str] = []
     with target.client() as client:
-        ids = [client.hand_in(job) for job in jobs]
-    target.output.show(Text("\n".join(ids)), ids)
+        try:
+            for job in jobs:
+                ids.append(client.hand_in(job))
+        except BaseException:  # refused, or interrupted: nobody would know these by their ids
+            if ids:
+                with suppress(HpczmqError):
+                    client.cancel(ids)
+            raise
+    target.output.show(Text("\n".join(map(shown, ids))), ids)
     return 0
 
 
 def wait_for(target: Target, ids: Sequence[str]) -> int:
     """Wait until jobs have ended; 1 if one of them has no result."""
-    ended: dict[str, Any] = {}
     with target.client() as client:
-        while True:
-            rows = client.jobs(ids)
-            ended = {row.id: row for row in rows if row.state.ended}
-            if len(ended) == len(set(ids)):
-                break
-            threading.Event().wait(_LOOK_S)
+        rows = _rows(client, ids)
+        while not all(row.state.ended for row in rows):
+            threading.Event().wait(_ASK_S)
+            rows = _rows(client, ids)
     target.output.show(tables.jobs(rows), rows)
     return int(any(row.state is not JobState.DONE for row in rows))
 
 
 def fetch(target: Target, ids: Sequence[str], out: Path, palette: str) -> int:
     """Wait for jobs that were handed in before, and write their results."""
-    _known_palette(palette)
-    writer = ResultWriter(out)
-    rows = []
-    with target.client() as client:
-        for info in client.jobs(ids):
-            params = tables.params_of(info)
-            job = Job(info.kernel, params, info.name, info.priority)
-            folder = writer.folder(job.name or info.id)
-            future = client.job(info.id, path=_counts_in(folder))
-            while not future.done():
-                wait([future], _LOOK_S)
-                client.check()
-            rows.append(batch.write(job, future, writer, folder, palette))
-    target.output.show(tables.batch(rows), rows)
-    return int(any(row.failed for row in rows))
+    from hpczmq.progress import BatchProgress
+    from hpczmq.results import ResultWriter
+
+    palettes.anchors(palette)
+    writer, began_s = ResultWriter(out), Clock().now()
+    with target.client() as client, BatchProgress(target.output.err, client.jobs) as progress:
+        rows = batch.collect(_rows(client, ids), client, writer, progress, palette)
+    return _batch(target, rows, began_s)
 
 
-def _counts_in(folder: Path) -> PathOf:
-    return lambda id: folder / "counts.npy"
+def _rows(client: Client, ids: Sequence[str]) -> list[JobInfo]:
+    """A row for each id, in their order.
+
+    Raises:
+        Refused: the answer has none for one of them.
+    """
+    found = {row.id: row for row in client.jobs(ids)}
+    missing = [shown(id) for id in ids if id not in found]
+    if missing:
+        raise Refused("job", f"the master says nothing of {', '.join(missing)}: see `hpczmq jobs`")
+    return [found[id] for id in dict.fromkeys(ids)]
 
 
 def cancel(target: Target, ids: Sequence[str]) -> int:
@@ -170,7 +196,7 @@ def clear(target: Target) -> int:
 
 def _ended(target: Target, ids: Iterable[str], word: str) -> int:
     names = list(ids)
-    target.output.show(Text(f"{word}: {', '.join(names) or 'nothing'}"), names)
+    target.output.show(Text(f"{word}: {', '.join(map(shown, names)) or 'nothing'}"), names)
     return 0
 
 
@@ -196,7 +222,7 @@ def jobs(target: Target) -> int:
 def job(target: Target, id: str) -> int:
     """One job, with everything that is known of it."""
     with target.client() as client:
-        (row,) = client.jobs([id])
+        (row,) = _rows(client, [id])
     target.output.show(tables.job(row), row)
     return 0
 
@@ -238,7 +264,7 @@ def ping(target: Target, address: str) -> int:
     where = transport.address_of(address)
     pong, seconds = ask_node(where, Ping(0), Pong, target.settings.timeout_s)
     facts = {"address": where, "round_trip_s": seconds, **plain(replace(pong, request=0))}
-    text = f"{pong.role.name.lower()} {pong.name} ({pong.software}) at {where}"
+    text = f"{pong.role.name.lower()} {shown(pong.name)} ({shown(pong.software)}) at {where}"
     target.output.show(Text(f"{text}: {seconds * 1e3:.2f} ms"), facts)
     return 0
 
@@ -254,5 +280,6 @@ def top(target: Target, interval_s: float, once: bool) -> int:
             return 0
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-        dashboard.watch(client, target.output.out, interval_s, stop)
+        with suppress(KeyboardInterrupt):  # which is how one leaves it
+            dashboard.watch(client, target.output.out, interval_s, stop)
     return 0

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hpczmq import tables
 from hpczmq.client import Client
-from hpczmq.errors import HpczmqError, NoCluster
+from hpczmq.errors import HpczmqError, NoCluster, printable
 from hpczmq.model import Alert, ClusterInfo, JobInfo, SlaveInfo
 
 #: Newest jobs that fit beside the rest.
@@ -78,4 +78,4 @@ def _seen(client: Client) -> RenderableType:
     try:
         return frame(look(client))
     except HpczmqError as error:
-        return Text(f"waiting for the cluster: {error}", "yellow")
+        return Text(f"waiting for the cluster: {printable(str(error))}", "yellow")

@@ -132,3 +132,11 @@ def shown(value: object, chars_max: int = 80) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: chars_max + 1])
     return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """A text of several lines as it may be printed: newlines and tabs, but no control characters.
+
+    Whoever wrote it (a kernel, another machine) has no business in our terminal's settings.
+    """
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from concurrent.futures._base import CANCELLED_AND_NOTIFIED, FINISHED, PENDING
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpczmq import wire
-from hpczmq.assembler import Assembler
 from hpczmq.errors import HpczmqError, JobFailed, ProtocolError, TaskFailed
 from hpczmq.kernels.base import Kernel
 from hpczmq.model import JobInfo, JobState, Outcome, Status
 from hpczmq.wire import Buffer
+
+if TYPE_CHECKING:
+    from hpczmq.assembler import Assembler
 
 
 @dataclass(slots=True)
@@ -38,6 +40,8 @@ class Sink:
         self.tasks = tasks
         #: Tasks with an outcome so far.
         self.arrived_tasks = 0
+        #: Whether nothing more will come.
+        self.ended = False
         #: By slave's name.
         self.slaves: dict[str, Tally] = {}
 
@@ -173,11 +177,14 @@ class JobFuture(Future[Any], Sink):
 
 
 class TaskFuture(Future[Any]):
-    """One task of a `map`. `cancel` drops its result; the task itself may still run."""
+    """One task of a `map`. `cancel` drops its result; the task itself may still run, until every
+    task of the map is done or cancelled: then what is left of the job is cancelled too.
+    """
 
-    def __init__(self, condition: threading.Condition) -> None:
+    def __init__(self, condition: threading.Condition, dropped: Callable[[], None]) -> None:
         # Not Future.__init__: that makes a lock of its own.
         self._condition = condition
+        self._dropped = dropped
         self._state = PENDING
         self._result: Any = None
         self._exception: BaseException | None = None
@@ -194,6 +201,7 @@ class TaskFuture(Future[Any]):
                 waiter.add_cancelled(self)
             self._condition.notify_all()
         self.tell()
+        self._dropped()
         return True
 
     def result(self, timeout: float | None = None) -> Any:
@@ -232,12 +240,21 @@ class TaskFuture(Future[Any]):
 
 
 class MapSink(Sink):
-    """The tasks of one `map`."""
+    """The tasks of one `map`; `cancel` ends the job on the cluster."""
 
-    def __init__(self, tasks: int) -> None:
+    def __init__(self, tasks: int, cancel: Callable[[], None]) -> None:
         super().__init__(tasks)
+        self._cancel = cancel
+        #: Futures that are neither done nor cancelled; guarded by the condition.
+        self._wanted = tasks
         self._condition = threading.Condition()
-        self.futures = [TaskFuture(self._condition) for _ in range(tasks)]
+        self.futures = [TaskFuture(self._condition, self._drop) for _ in range(tasks)]
+
+    def _drop(self) -> None:
+        with self._condition:
+            self._wanted -= 1
+        if not self._wanted and not self.ended:
+            self._cancel()
 
     def _take(self, outcomes: Sequence[Outcome], buffers: Sequence[Buffer]) -> None:
         rest = iter(buffers)
@@ -248,12 +265,14 @@ class MapSink(Sink):
                 future = self.futures[outcome.index]
                 if future.settle(value, error):
                     settled.append(future)
+            self._wanted -= len(settled)
             self._condition.notify_all()
         for future in settled:
             future.tell()
 
     def over(self, info: JobInfo) -> None:
         """The job has ended; tasks without an outcome will not get one."""
+        self.ended = True
         if info.state is JobState.CANCELLED:
             for future in self.futures:
                 future.cancel()
@@ -262,6 +281,7 @@ class MapSink(Sink):
 
     def fail(self, error: BaseException) -> None:
         """Nothing more will come of any task."""
+        self.ended = True
         with self._condition:
             settled = [future for future in self.futures if future.settle(None, error)]
             self._condition.notify_all()

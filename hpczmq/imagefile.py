@@ -13,7 +13,7 @@ pixel then makes the picture, in bands of rows, so that counts may come from a m
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hpczmq import limits
+from hpczmq import limits, palettes
 from hpczmq.atomic import replacing
-from hpczmq.errors import ParameterError
+from hpczmq.palettes import PALETTES
 
 #: Counts from here on share a colour. It bounds the table; so slow pixels are a handful.
 _COUNT_MAX: Final = 1 << 20
@@ -32,20 +32,6 @@ _BAND_BYTES: Final = 2 * limits.MIB
 #: Deflate's fastest: the next levels take several times as long for a few percent.
 _PNG_LEVEL: Final = 1
 
-#: Anchor colours from the fastest escape to the slowest, evenly spaced in between.
-#: The first three are cut from matplotlib's perceptually uniform maps (CC0).
-_ANCHORS: Final[Mapping[str, str]] = {
-    "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
-    "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
-    "inferno": "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4",
-    "ocean": "03071e 0a1f44 0f3d6e 14619a 1c8fc0 52bcd8 a6e1e8 f4fbf2 fde9b0 f6b24f",
-    "ember": "0b0d17 2a1030 5c1a3c 96273a cb4030 ec6a2b f79b3b fcc868 fdeaa8 fffdf0",
-    "gray": "101010 ffffff",
-}
-
-#: Names of the palettes; the first one is the default.
-PALETTES: Final = ("ocean", *(name for name in _ANCHORS if name != "ocean"))
-
 
 def picture(counts: NDArray[Any], iterations: int, palette: str = PALETTES[0]) -> Image.Image:
     """Draw counts.
@@ -53,7 +39,7 @@ def picture(counts: NDArray[Any], iterations: int, palette: str = PALETTES[0]) -
     Args:
         counts: (H, W), any unsigned dtype, each 0..iterations; may be a map of a file.
         iterations: the bound of the computation; pixels that reached it are black.
-        palette: one of `PALETTES`.
+        palette: one of `palettes.PALETTES`.
 
     Returns:
         An image of mode "P", W by H pixels; colour 0 is the interior, 1..255 the palette.
@@ -126,9 +112,7 @@ def _table(pixels: NDArray[np.int64]) -> NDArray[np.uint8]:
 
 def _colours(palette: str) -> list[int]:
     """256 colours as R, G, B, R, … in 0..255: black, then the palette's anchors interpolated."""
-    if palette not in _ANCHORS:
-        raise ParameterError("palette", palette, f"must be one of {', '.join(PALETTES)}")
-    anchors = np.array([list(bytes.fromhex(c)) for c in _ANCHORS[palette].split()], float)
+    anchors = np.array([list(colour) for colour in palettes.anchors(palette)], float)
     place = np.linspace(0, len(anchors) - 1, 255)
     channels = [np.interp(place, np.arange(len(anchors)), channel) for channel in anchors.T]
     return [0, 0, 0, *np.rint(np.stack(channels, axis=1)).astype(int).ravel().tolist()]

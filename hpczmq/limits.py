@@ -38,6 +38,8 @@ rows_max: Final = 100_000
 tasks_per_job_max: Final = 10_000_000
 #: Items of one `map`; each carries its own parameters.
 items_per_job_max: Final = 1_000_000
+#: Items of one `map` whose capability the master asks for: 0.4 s, in which it hears nobody.
+items_checked_max: Final = 20_000
 #: Jobs that are not ended yet; a submit past it is refused.
 jobs_open_max: Final = 100_000
 #: Ended jobs whose results the master keeps; the oldest are forgotten.
@@ -79,6 +81,8 @@ lost_shown_s: Final = 300.0
 client_silent_s: Final = 60.0
 #: A report without an acknowledgement, a request without an answer: say it again.
 resend_heartbeats: Final = 3
+#: A result is not said again before it can have crossed a link as slow as this.
+slow_link_bytes_per_s: Final = MIB
 #: How often a node without a master says hello.
 hello_s: Final = 0.5
 #: A shell wakes up at least so often to look at its clock.
@@ -99,8 +103,14 @@ slots_max: Final = 1024
 crash_limit: Final = 3
 #: Finished tasks are reported after so long at the latest, while the lease goes on.
 report_flush_s: Final = 0.02
+#: Results held back for company are sent when they are this large together: what a slave copies
+#: in a millisecond or two.
+report_held_bytes_max: Final = 4 * MIB
 #: A new worker process may take so long to say that it is ready.
 worker_start_s: Final = 30.0
+#: Workers whose socket pairs are closed may take so long to end by themselves, all of them
+#: together: an idle one needs some 10 ms, and a user who stops a slave notices from here on.
+worker_end_s: Final = 0.3
 #: A slave each of whose workers has died so often while starting takes no lease until one is up.
 stumbles_max: Final = 3
 
@@ -125,8 +135,6 @@ executor_futures_max: Final = 256
 
 # --- Metrics and alerts -----------------------------------------------------------------------
 
-#: Samples that a memoria keeps of one node: an hour at a heartbeat a second.
-samples_per_node_max: Final = 3_600
 #: Nodes that a memoria remembers.
 nodes_max: Final = 20_000
 #: CPU saturation: raised at or above this load for so long, cleared below the lower one.
@@ -142,5 +150,6 @@ assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as ta
 assert priority_min <= priority_default <= priority_max
 assert tile_pixels_max**2 * 4 <= buffer_bytes_max, "the largest tile fits a buffer"
 assert chunk_credit < socket_messages_max, "credit ends before the socket's own mark"
+assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
 assert report_flush_s <= lease_work_s, "a full lease is reported as one message"
 assert cpu_clear_percent < cpu_saturated_percent, "hysteresis"

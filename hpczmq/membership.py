@@ -30,6 +30,11 @@ class Membership:
         self.joined = False
         #: The last welcome; None before the first.
         self.welcome: Welcome | None = None
+        #: Whether the last welcome was to another queue than the one before: what is held of that
+        #: is worth nothing. And whether it was on a connection that the master did not know: what
+        #: was said on an older one may be lost.
+        self.another_queue = False
+        self.fresh = False
         self.heartbeat_s = limits.heartbeat_s_default
         #: Newest control state, and 0 before the first.
         self.control: Control | None = None
@@ -50,6 +55,11 @@ class Membership:
             self.heard_s = now
         match message:
             case Welcome():
+                known = self.welcome
+                self.another_queue = known is not None and known.queue != message.queue
+                if self.another_queue:
+                    self.control = None  # its generations are counted anew
+                self.fresh = message.fresh
                 self.welcome, self.heartbeat_s = message, message.heartbeat_s
                 self.refused = ""
                 self._control(message.control)
@@ -62,9 +72,11 @@ class Membership:
                 self.latency_s = now - self.beat_s
             case Control():
                 self._control(message)
-            case Reject(request=0, code="protocol" | "role" as code, reason=reason):
-                self.refused = f"{code}: {reason}"
-                self.joined = False
+            case Reject(request=0, code=code, reason=reason):
+                # Of a member it is one message that was refused, and not the node.
+                if not self.joined or code in ("protocol", "role"):
+                    self.refused = f"{code}: {reason}"
+                    self.joined = False
             case _:
                 pass
         return False

@@ -10,8 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from hpczmq import limits
@@ -92,11 +91,10 @@ class Node:
     """What is remembered of one node."""
 
     name: str
-    #: (when, metrics), oldest first.
-    samples: deque[tuple[float, Metrics]] = field(
-        default_factory=lambda: deque(maxlen=limits.samples_per_node_max)
-    )
-    watchers: list[Watcher] = field(default_factory=list)
+    #: Its newest metrics, and when they were heard.
+    metrics: Metrics
+    heard_s: float
+    watchers: list[Watcher]
 
 
 class Memory:
@@ -136,22 +134,28 @@ class Memory:
     def alerts(self, now: float) -> tuple[Alert, ...]:
         """What is active now. Of a node that fell silent nothing is known any more."""
         silent_s = now - limits.lost_heartbeats * self.membership.heartbeat_s
-        heard = [node for node in self.nodes.values() if node.samples[-1][0] >= silent_s]
+        heard = [node for node in self.nodes.values() if node.heard_s >= silent_s]
         found = [watcher.alert(now) for node in heard for watcher in node.watchers]
         return tuple(alert for alert in found if alert is not None)
 
     def _sample(self, sample: Sample, now: float) -> None:
         node = self.nodes.pop(sample.instance, None)
         if node is None:
-            node = Node(sample.node)
-            node.watchers = [Watcher(rule, sample.node) for rule in RULES]
+            watchers = [Watcher(rule, sample.node) for rule in RULES]
+            node = Node(sample.node, sample.metrics, now, watchers)
             if len(self.nodes) >= limits.nodes_max:
                 del self.nodes[next(iter(self.nodes))]
         self.nodes[sample.instance] = node
-        node.samples.append((now, sample.metrics))
+        node.metrics, node.heard_s = sample.metrics, now
         changed = [watcher.sample(sample.metrics, now) for watcher in node.watchers]
         if any(changed):
             self._tell(now)
+
+    def _forget(self, now: float) -> None:
+        """Drop nodes that have not been heard for long; a process does not come back as itself."""
+        for instance, node in list(self.nodes.items()):
+            if now - node.heard_s > limits.lost_shown_s:
+                del self.nodes[instance]
 
     def _tell(self, now: float) -> None:
         report = AlertsAnswer(0, self.alerts(now))
@@ -166,9 +170,7 @@ class Memory:
                 return Pong(request, Role.MEMORIA, hello.name, hello.software, self.metrics)
             case Ask(request, About.METRICS, names):
                 wanted = [n for n in self.nodes.values() if not names or n.name in names]
-                rows = [
-                    NodeMetrics(n.name, now - n.samples[-1][0], n.samples[-1][1]) for n in wanted
-                ]
+                rows = [NodeMetrics(n.name, now - n.heard_s, n.metrics) for n in wanted]
                 return MetricsAnswer(request, tuple(sorted(rows, key=lambda row: row.node)))
             case Ask(request, About.ALERTS, names):
                 active = [a for a in self.alerts(now) if not names or a.node in names]
@@ -187,6 +189,7 @@ class Memory:
                 metrics = replace(self.metrics, latency_s=beat.latency_s)
                 heartbeat = Heartbeat(beat.sequence, metrics, (), beat.generation)
                 self._actions.append(Send(heartbeat))
+                self._forget(now)
                 self._tell(now)
             case Due.NOTHING:
                 pass

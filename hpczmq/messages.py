@@ -4,7 +4,6 @@ A message travels as three parts: the protocol's name, one msgpack array ``[kind
 raw buffers for the pixels. `KINDS` numbers the kinds; a number is never used again for another
 kind. Bounds stand in the annotations (`model.Bounds`) and are checked by `wire` when it decodes,
 so that no machine ever sees a value out of its range.
-
 A `request` is a number that the asker chooses and the answer repeats; 0 means "no request".
 """
 
@@ -67,6 +66,10 @@ class Welcome:
     """The master's answer to `Hello`."""
 
     cluster: Name
+    #: Which queue this is; what is held of another one is worth nothing.
+    queue: Uid
+    #: Whether this connection is new to the master: what was said on an older one may be lost.
+    fresh: bool
     epoch: Count
     heartbeat_s: Seconds
     #: Port of the master's PUB, on the host that the node dialled.
@@ -215,11 +218,9 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Send me the chunks of this job from `cursor` on, `credit` of them at most, as they come.
+    """Send me this job's chunks from `cursor` on, as they come, `credit` of them at most.
 
-    It says all there is to say, so a lost one is just said again, and a reader that is slow is
-    sent nothing. With the `request` of the last one it is the same wish with more credit, and
-    what was sent is not sent twice; with a new one everything from `cursor` on is.
+    One with the number of the last is more credit; a new number asks anew, for what was lost.
     """
 
     request: Count

@@ -62,7 +62,13 @@ class SlaveState(IntEnum):
 
     READY = 1  # heard of lately
     SILENT = 2  # not heard for `silent_heartbeats`: nothing new goes there
-    LOST = 3  # not heard for `lost_heartbeats`, or said goodbye: its tasks went elsewhere
+    LOST = 3  # not heard for `lost_heartbeats`, or cut off: its tasks went elsewhere
+    LEFT = 4  # said goodbye
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing is expected of it."""
+        return self in (SlaveState.LOST, SlaveState.LEFT)
 
 
 class About(IntEnum):
@@ -131,13 +137,6 @@ def check_name(name: str) -> None:
             name,
             "must be letters, digits and -_.,+=@ only, with no dot or space at its ends",
         )
-
-
-class TaskKey(NamedTuple):
-    """One task of the cluster: the job's id and the task's index in that job."""
-
-    job: str
-    index: int  # type: ignore[assignment]  # as in Task
 
 
 class Status(IntEnum):
@@ -209,6 +208,8 @@ class JobInfo:
     running: Count
     waited_s: Seconds
     ran_s: Seconds
+    #: Executions handed out, repeated ones too.
+    attempts: Count
     #: What went wrong, or why nothing happens; empty while all is well.
     cause: Trace
 

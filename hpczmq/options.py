@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hpczmq.imagefile import PALETTES
+from hpczmq.palettes import PALETTES
 
 Master = Annotated[
     str | None,

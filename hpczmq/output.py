@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ from rich.console import Console, RenderableType
 
 from hpczmq import wire
 from hpczmq.errors import ProtocolError
+from hpczmq.jsontext import document
 
 
 class Output:
@@ -21,6 +22,8 @@ class Output:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
+        if sys.stdout is None:  # closed by whoever started us
+            raise OSError(errno.EBADF, "standard output is closed")
         # Piped, a table is as wide as it wants: scripts must not get cut or folded cells.
         width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
         self.out = Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
@@ -29,8 +32,7 @@ class Output:
     def show(self, shown: RenderableType, data: Any) -> None:
         """Print a result, in the form that was asked for."""
         if self.as_json:
-            json.dump(plain(data), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-            sys.stdout.write("\n")
+            sys.stdout.write(document(plain(data)))
         else:
             self.out.print(shown)
 

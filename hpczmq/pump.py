@@ -18,7 +18,7 @@ from typing import assert_never
 from hpczmq import limits, session, wire
 from hpczmq._version import __version__
 from hpczmq.clock import Clock
-from hpczmq.errors import HpczmqError, NoCluster, ProtocolError
+from hpczmq.errors import HpczmqError, NoCluster, ProtocolError, Refused
 from hpczmq.futures import Sink
 from hpczmq.messages import PROTOCOL, Message
 from hpczmq.session import (
@@ -27,6 +27,7 @@ from hpczmq.session import (
     Arrived,
     Event,
     Follow,
+    GiveUp,
     Gone,
     Over,
     Received,
@@ -35,6 +36,7 @@ from hpczmq.session import (
     Stop,
     Tick,
     Turned,
+    Unfollow,
     Wish,
 )
 from hpczmq.transport import Sockets
@@ -60,6 +62,7 @@ class Pump(threading.Thread):
         self._dealer = self._sockets.dealer(address)
         self._calls: deque[Event] = deque()
         self._wake, self._woken = os.pipe()
+        os.set_blocking(self._woken, False)
         self._lock = threading.Lock()
         self._tokens = 0
         #: Who waits for the answer to a wish, by its token.
@@ -74,6 +77,9 @@ class Pump(threading.Thread):
     def ask(self, request: session.Request) -> Future[Message]:
         """Send a request until it is answered; a Reject is an answer too.
 
+        Cancelling the future gives the request up. A job that is accepted all the same is
+        cancelled then, for nobody would know of it.
+
         Raises:
             NoCluster: the client is closed.
         """
@@ -82,6 +88,7 @@ class Pump(threading.Thread):
             self._tokens += 1
             token = self._tokens
             self._waiting[token] = waiting
+        waiting.add_done_callback(lambda done: self._give_up(token) if done.cancelled() else None)
         self._leave(Wish(token, request))
         return waiting
 
@@ -95,9 +102,21 @@ class Pump(threading.Thread):
         return self._sinks.get(job)
 
     def follow(self, job: str, sink: Sink) -> None:
-        """Have the outcomes of a job go to a sink."""
-        self._sinks[job] = sink
+        """Have the outcomes of a job go to a sink.
+
+        Raises:
+            Refused: this client follows the job already; there is one future for it.
+        """
+        with self._lock:
+            if job in self._sinks:
+                raise Refused("followed", f"{job}: this client follows it already: keep its future")
+            self._sinks[job] = sink
         self._leave(Follow(job))
+
+    def unfollow(self, job: str) -> None:
+        """Nobody wants the outcomes of a job any more."""
+        if self._sinks.pop(job, None) is not None:
+            self._leave(Unfollow(job))
 
     def close(self) -> None:
         """Say goodbye and end the thread. What is still awaited fails."""
@@ -106,12 +125,18 @@ class Pump(threading.Thread):
         if threading.current_thread() is not self:
             self.join()
 
+    def _give_up(self, token: int) -> None:
+        self._waiting.pop(token, None)
+        with suppress(NoCluster):  # closed: nobody asks any more
+            self._leave(GiveUp(token))
+
     def _leave(self, event: Event) -> None:
         with self._lock:
             if self._closing:
                 raise NoCluster(f"{self.address}: this client is closed: make a new one")
             self._calls.append(event)
-            os.write(self._woken, b"!")
+            with suppress(BlockingIOError):  # full of wake-ups already
+                os.write(self._woken, b"!")
 
     # --- In the thread ------------------------------------------------------------------------
 
@@ -139,7 +164,8 @@ class Pump(threading.Thread):
             os.close(self._woken)
             closed = NoCluster(f"{self.address}: the client was closed before the end")
             for waiting in list(self._waiting.values()):
-                waiting.set_exception(closed)
+                if waiting.set_running_or_notify_cancel():
+                    waiting.set_exception(closed)
             for sink in list(self._sinks.values()):
                 sink.fail(closed)
 
@@ -169,13 +195,21 @@ class Pump(threading.Thread):
             case Send(message):
                 self._dealer.send(wire.encode(message))
             case Answered(token, answer):
-                self._waiting.pop(token).set_result(answer)
+                waiting = self._waiting.pop(token, None)
+                if waiting is not None and waiting.set_running_or_notify_cancel():
+                    waiting.set_result(answer)
             case Arrived(job, slave, outcomes, buffers):
-                self._sinks[job].take(slave, outcomes, buffers)
+                sink = self._sinks.get(job)
+                if sink is not None:  # it may have been dropped a moment ago
+                    sink.take(slave, outcomes, buffers)
             case Over(job, info):
-                self._sinks.pop(job).over(info)
+                sink = self._sinks.pop(job, None)
+                if sink is not None:
+                    sink.over(info)
             case Gone(job, reason):
-                self._sinks.pop(job).fail(NoCluster(f"{job} is gone: {reason}"))
+                sink = self._sinks.pop(job, None)
+                if sink is not None:
+                    sink.fail(NoCluster(f"{job} is gone: {reason}"))
             case Turned(_, why):
                 self.refused = why
                 self.met.set()

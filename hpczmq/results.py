@@ -15,13 +15,10 @@ need be, so it is the history of the folder.
 
 from __future__ import annotations
 
-import base64
 import csv
 import errno
 import hashlib
 import io
-import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,8 +31,10 @@ from numpy.typing import NDArray
 from hpczmq._version import __version__
 from hpczmq.assembler import digest
 from hpczmq.atomic import discard, output_error, replacing, temporary
-from hpczmq.imagefile import PALETTES, write_png
+from hpczmq.imagefile import write_png
+from hpczmq.jsontext import document
 from hpczmq.model import Job, JobState, check_name
+from hpczmq.palettes import PALETTES
 
 #: Columns of results.csv. New ones go to the end: scripts count on the order.
 COLUMNS: Final = (
@@ -93,7 +92,7 @@ class Record:
 
 
 class ResultWriter:
-    """Writes the results of one batch, from one thread.
+    """Writes the results of one batch: one thread makes the folders, one at a time writes.
 
     Args:
         out: the folder for all of them; made if it is not there.
@@ -159,7 +158,7 @@ class ResultWriter:
             result: a (H, W) array of unsigned counts, if the parameters have `iterations`; any
                 other array; or any plain value. Counts that are mapped from the folder's own
                 counts.npy (`Assembler`) are not written a second time.
-            palette: one of `imagefile.PALETTES`.
+            palette: one of `palettes.PALETTES`.
 
         Raises:
             ParameterError: there is no such palette.
@@ -320,27 +319,4 @@ def _report(record: Record, summed: str, total: int | str) -> dict[str, Any]:
 
 
 def _json(value: Any) -> bytes:
-    """JSON that every reader takes: UTF-8, no NaN."""
-    text = json.dumps(_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode(errors="backslashreplace")
-
-
-def _jsonable(value: Any) -> Any:
-    """A plain value in JSON's words.
-
-    Bytes become ``{"base64": …}``, what is not finite "nan", "inf" or "-inf", arrays lists, and
-    keys text.
-    """
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, bytes | bytearray | memoryview):
-        return {"base64": base64.b64encode(value).decode("ascii")}
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_jsonable(item) for item in value]
-    return str(value)
+    return document(value).encode(errors="backslashreplace")

@@ -34,6 +34,8 @@ from hpczmq.messages import (
     Reject,
     SetPolicy,
     Submit,
+    Submitted,
+    Welcome,
 )
 from hpczmq.model import JobInfo, Metrics, Outcome, Role
 
@@ -62,6 +64,15 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The user does not wait for the answer to a wish any more. A job that is accepted all the
+    same is cancelled, for nobody would know of it.
+    """
+
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
 class Follow:
     """The user wants the results of a job, from the first on."""
 
@@ -85,7 +96,7 @@ class Stop:
     """The user closes the client."""
 
 
-Event = Received | Wish | Follow | Unfollow | Tick | Stop
+Event = Received | Wish | GiveUp | Follow | Unfollow | Tick | Stop
 
 
 # --- Actions ----------------------------------------------------------------------------------
@@ -151,6 +162,8 @@ class Pending:
     request: Request
     #: When it was last sent; −inf if it never was.
     sent_s: float = -inf
+    #: Whether nobody waits for the answer.
+    given_up: bool = False
 
 
 @dataclass(slots=True)
@@ -185,10 +198,10 @@ class Session:
             case Received():
                 self._received(event, now)
             case Wish(token, request):
-                self.requests += 1
-                wish = replace(request, request=self.requests)
-                self.pending[self.requests] = Pending(token, wish)
+                self._ask(request, token)
                 self._tick(now)
+            case GiveUp(token):
+                self._give_up(token)
             case Follow(job):
                 self.followed.setdefault(job, Followed())
                 self._tick(now)
@@ -204,8 +217,12 @@ class Session:
 
     def _received(self, event: Received, now: float) -> None:
         message, before = event.message, self.membership.refused
-        if self.membership.heard(message, now):
-            self._forget_sent()
+        joined = self.membership.heard(message, now)
+        if isinstance(message, Welcome) and self.membership.another_queue:
+            self._start_over()
+        if joined:
+            if self.membership.fresh:
+                self._forget_sent()
             self._actions.append(Turned(True))
         elif self.membership.refused and self.membership.refused != before:
             self._actions.append(Turned(False, self.membership.refused))
@@ -226,9 +243,36 @@ class Session:
                         self._actions.append(Gone(job, message.reason))
             case _:
                 pending = self.pending.pop(getattr(message, "request", 0), None)
-                if pending is not None:
+                if pending is not None and not pending.given_up:
                     self._actions.append(Answered(pending.token, message))
+                elif pending is not None and isinstance(message, Submitted):
+                    self._ask(Cancel(0, (message.job,)), given_up=True)
         self._tick(now)
+
+    def _ask(self, request: Request, token: int = 0, *, given_up: bool = False) -> None:
+        self.requests += 1
+        wish = replace(request, request=self.requests)
+        self.pending[self.requests] = Pending(token, wish, given_up=given_up)
+
+    def _give_up(self, token: int) -> None:
+        for number, pending in list(self.pending.items()):
+            if pending.token == token:
+                pending.given_up = True
+                if not isinstance(pending.request, Submit) or pending.sent_s == -inf:
+                    del self.pending[number]
+
+    def _start_over(self) -> None:
+        """The master has another queue than before: the jobs of the older one are no more."""
+        why = "the master was started anew, without its jobs"
+        self._actions += [Gone(job, why) for job in self.followed]
+        self.followed.clear()
+        # By now another job may have the name of one that was to be ended.
+        for number, pending in list(self.pending.items()):
+            if isinstance(pending.request, Cancel):
+                del self.pending[number]
+                if not pending.given_up:
+                    refusal = Reject(number, "unknown job", why)
+                    self._actions.append(Answered(pending.token, refusal))
 
     def _forget_sent(self) -> None:
         """On a new connection everything has to be said again."""

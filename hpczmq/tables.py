@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from hpczmq import wire
-from hpczmq.batch import Row
-from hpczmq.errors import ProtocolError, shown
+from hpczmq.errors import ProtocolError, printable, shown
 from hpczmq.model import (
     Alert,
     ClusterInfo,
@@ -20,6 +19,9 @@ from hpczmq.model import (
     SlaveInfo,
     SlaveState,
 )
+
+if TYPE_CHECKING:
+    from hpczmq.batch import Row
 
 _STATE_STYLES = {
     "queued": "dim",
@@ -56,6 +58,11 @@ def seconds(value: float) -> str:
     minutes, rest = divmod(int(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def count(number: int, what: str) -> str:
+    """So many of something: 1 job, 2 jobs."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def size(value: int) -> str:
@@ -100,9 +107,10 @@ def jobs(rows: Sequence[JobInfo]) -> Table:
     )  # fmt: skip
     for row in rows:
         made.add_row(
-            Text(row.id), Text(shown(row.name)), Text(shown(what(row.kernel, params_of(row)))),
-            str(row.priority), state(row.state.name.lower()), str(row.done), str(row.running),
-            str(row.tasks), seconds(row.waited_s), seconds(row.ran_s), Text(shown(row.cause)),
+            Text(shown(row.id)), Text(shown(row.name)),
+            Text(shown(what(row.kernel, params_of(row)))), str(row.priority),
+            state(row.state.name.lower()), str(row.done), str(row.running), str(row.tasks),
+            seconds(row.waited_s), seconds(row.ran_s), Text(shown(row.cause)),
         )  # fmt: skip
     return made
 
@@ -159,7 +167,7 @@ def cluster(row: ClusterInfo) -> Text:
     lines = (
         f"cluster   {shown(row.cluster)}, {shown(row.software)}, epoch {row.epoch},"
         f" up {seconds(row.up_s)}",
-        f"slaves    {row.slaves} with {row.slots} slots, policy {shown(row.policy)}",
+        f"slaves    {row.slaves} with {count(row.slots, 'slot')}, policy {shown(row.policy)}",
         f"jobs      {row.jobs_running} running, {row.jobs_queued} queued, {row.jobs_ended} ended",
         f"tasks     {running}, {row.tasks_done:,} done",
         f"clients   {row.clients}, {row.frames_dropped} broken messages dropped",
@@ -172,12 +180,12 @@ def job(row: JobInfo) -> Text:
     """One job, everything that is known."""
     params = ", ".join(f"{key}={shown(str(v))}" for key, v in params_of(row).items()) or "a map"
     lines = (
-        f"id        {row.id}",
+        f"id        {shown(row.id)}",
         f"name      {shown(row.name) or '-'}",
         f"kernel    {shown(row.kernel)}: {params}",
         f"state     {row.state.name.lower()}, priority {row.priority}",
         f"tasks     {row.done} done, {row.running} running, {row.failed} failed, of {row.tasks}",
         f"time      waited {seconds(row.waited_s)}, ran {seconds(row.ran_s)}",
-        *([f"why       {row.cause}"] if row.cause else []),
+        *([f"why       {printable(row.cause)}"] if row.cause else []),
     )
     return Text("\n".join(lines), "red" if row.state is JobState.FAILED else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,8 @@ from hpczmq.config import Config, default_name
 from hpczmq.errors import ConfigError
 from hpczmq.nodes.shell import set_up_logging
 from hpczmq.transport import SLAVE_PORT
+
+log = logging.getLogger(__name__)
 
 MEMORIA_PORT: Final = 5002  # plus its number: 5003, 5004
 MEMORIA_ALERTS_PORT: Final = 5012  # plus its number: 5013, 5014
@@ -26,7 +29,7 @@ def master(config: Config) -> None:
         bind=_bind(config.bind, transport.DISPATCH_PORT),
         control_bind=_bind(config.control_bind, transport.CONTROL_PORT),
     )
-    _log(config)
+    _log(config, config.bind, config.control_bind)
     Master(config).run()
 
 
@@ -41,7 +44,7 @@ def slave(config: Config) -> None:
         name=config.name or default_name("slave"),
         bind=bind,
     )
-    _log(config)
+    _log(config, *([] if bind in ("", "off") else [bind]))
     Slave(config).run()
 
 
@@ -56,7 +59,7 @@ def memoria(config: Config) -> None:
         bind=_bind(config.bind, MEMORIA_PORT + config.number),
         control_bind=_bind(config.control_bind, MEMORIA_ALERTS_PORT + config.number),
     )
-    _log(config)
+    _log(config, config.bind, config.control_bind)
     Memoria(config).run()
 
 
@@ -78,5 +81,13 @@ def _bind(given: str, port: int) -> str:
     return transport.address_of(given or "127.0.0.1", port)
 
 
-def _log(config: Config) -> None:
+def _log(config: Config, *binds: str) -> None:
+    """Set logging up; its first lines are what an operator should know of the sockets."""
     set_up_logging(sys.stderr, config.log_level)
+    for address in binds:
+        if config.insecure and not transport.is_loopback(address):
+            log.warning(
+                "%s listens beyond loopback without keys: everybody who reaches it can use this"
+                " node",
+                address,
+            )

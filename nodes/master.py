@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections import deque
 from typing import assert_never
 
-from hpczmq import limits, wire
+from hpczmq import wire
 from hpczmq.config import Config
-from hpczmq.errors import LocalError, ProtocolError
-from hpczmq.kernels import get
-from hpczmq.messages import Chunk, Submit
+from hpczmq.messages import Chunk
 from hpczmq.model import Policy
 from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
 from hpczmq.nodes.store import ResultStore
-from hpczmq.nodes.tasks import PackedTasks
+from hpczmq.nodes.tasks import plan
 from hpczmq.scheduler import Scheduler
 from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
 from hpczmq.scheduler.events import (
     Event,
-    Planned,
     Received,
     Stop,
     Tick,
     Turn,
-    Unplannable,
     Unreachable,
 )
 from hpczmq.transport import Sent
@@ -45,6 +42,7 @@ class Master:
             self.shell.clock.now(),
             cluster=config.cluster,
             software=SOFTWARE,
+            queue=uuid.uuid4().bytes,
             heartbeat_s=config.heartbeat_s,
             control_port=self.publisher.port,
             policy=Policy(config.policy),
@@ -93,7 +91,7 @@ class Master:
                 chunk = Chunk(job, cursor, slave, tuple(outcomes))
                 self.store.append(job, cursor, wire.encode(chunk, buffers))
             case Deliver(peer, job, cursor):
-                return self._sent(peer, self.router.send(self.store.frames(job, cursor), peer))
+                return self._deliver(peer, job, cursor)
             case Forget(job):
                 self.store.forget(job)
             case Plan(peer, submit):
@@ -104,6 +102,16 @@ class Master:
                 assert_never(action)
         return None
 
+    def _deliver(self, peer: bytes, job: str, cursor: int) -> Event | None:
+        try:
+            frames = self.store.frames(job, cursor)
+        except OSError as error:
+            # One client's trouble, not everybody's. It will ask again, and the disk may be back.
+            remedy = "check the disk that holds temporary files, then fetch or submit it again"
+            log.error("%s: chunk %d can't be read back: %s: %s", job, cursor, error, remedy)
+            return None
+        return self._sent(peer, self.router.send(frames, peer))
+
     def _sent(self, peer: bytes, sent: Sent) -> Event | None:
         if sent is Sent.GONE:
             return Unreachable(peer)
@@ -111,20 +119,3 @@ class Master:
             # Credit ends long before this mark: the peer does not read. It will ask again.
             log.warning("%s does not read what it is sent", peer.hex())
         return None
-
-
-def plan(peer: bytes, submit: Submit) -> Event:
-    """Have the kernel check a submit and split it."""
-    try:
-        kernel = get(submit.kernel)
-        if submit.items:
-            first = kernel.parse(wire.unpack(submit.items[0]))
-            return Planned(peer, submit, submit.items, kernel.capability(first))
-        params = kernel.parse(wire.unpack(submit.params))
-        tasks = kernel.split(params)
-    except (LocalError, ProtocolError) as error:
-        return Unplannable(peer, submit, str(error))
-    if len(tasks) > limits.tasks_per_job_max:
-        reason = f"{len(tasks)} tasks: must be at most {limits.tasks_per_job_max}; larger tiles"
-        return Unplannable(peer, submit, reason)
-    return Planned(peer, submit, PackedTasks(tasks), kernel.capability(params))

@@ -1,8 +1,8 @@
 """What the shells of all nodes have in common: when to stop, when to look at the clock, where to
 say that they are ready, and what to do with bytes that are no message.
 
-A shell is one loop: poll, decode, handle, perform. It stops on SIGTERM and SIGINT, and, when it
-was started by another process of ours, as soon as that one is gone.
+A shell is one loop: poll, decode, handle, perform. It stops on SIGTERM, SIGINT and SIGHUP, and,
+when it was started by another process of ours, as soon as that one is gone.
 """
 
 from __future__ import annotations
@@ -51,9 +51,12 @@ class Shell:
         _raise_descriptor_limit()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which is what nohup is for
+            signal.signal(signal.SIGHUP, self._stop)
 
     def _stop(self, number: int, frame: object) -> None:
-        if self.stopping:
+        # A terminal that closes may say so twice, and systemd says it right after SIGTERM.
+        if self.stopping and number != signal.SIGHUP:
             os._exit(128 + number)  # asked twice: at once
         self.stopping = True
 

@@ -2,7 +2,8 @@
 
 It holds no zmq socket and no key, loads the kernels that are installed here and no code from
 anywhere else. Finished tasks are sent as they come, but at most every `report_flush_s`, so that
-short ones travel together.
+short ones travel together. When a long one follows, a second thread sends what waits; a kernel
+that holds the GIL for long holds it up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from typing import Any
@@ -23,9 +25,6 @@ from hpczmq.model import Outcome, Role, Status, Task
 from hpczmq.nodes.channel import Channel
 from hpczmq.spawn import die_with
 
-#: Results held back for company are sent when they are this large together.
-_HELD_BYTES_MAX = 4 * limits.MIB
-
 
 class Runner:
     """Runs leases, and hands finished outcomes to its channel."""
@@ -35,14 +34,21 @@ class Runner:
         #: Parameters of the job that ran last: (kernel, packed) and what they were parsed to.
         self._last: tuple[str, bytes] | None = None
         self._params: Any = None
+        #: Held around all that follows, and around sending.
+        self._lock = threading.Lock()
+        self._lease: Assign | None = None
         self._outcomes: list[Outcome] = []
         self._buffers: list[wire.Buffer] = []
         self._bytes = 0
         self._sent_s = 0.0
+        #: Set when something waits while a task runs. It stays set until `send_overdue` finds
+        #: nothing: short tasks wake that thread every `report_flush_s`, and not for every batch.
+        self._waits = threading.Event()
 
     def run(self, lease: Assign) -> None:
         """Run the tasks of a lease, in order; each gets an outcome, whatever it does."""
-        self._sent_s = time.perf_counter()
+        self._lease, self._sent_s = lease, time.perf_counter()
+        last = lease.tasks[-1]
         for task in lease.tasks:
             began = time.perf_counter()
             try:
@@ -50,17 +56,38 @@ class Runner:
             except BaseException:
                 status, value, buffer = Status.ERROR, _last_words(), None
             ended = time.perf_counter()
-            self._outcomes.append(Outcome(task.index, status, ended - began, value))
-            self._bytes += len(value)
-            if buffer is not None:
-                self._buffers.append(buffer)
-                self._bytes += len(buffer)
-            late = ended - self._sent_s > limits.report_flush_s
-            # With a timeout the slave has to know which task it is that takes so long.
-            if late or self._bytes > _HELD_BYTES_MAX or lease.timeout_s:
-                self._flush(lease, ended)
-        if self._outcomes:
-            self._flush(lease, time.perf_counter())
+            with self._lock:
+                self._outcomes.append(Outcome(task.index, status, ended - began, value))
+                self._bytes += len(value)
+                if buffer is not None:
+                    self._buffers.append(buffer)
+                    self._bytes += len(buffer)
+                due = ended - self._sent_s > limits.report_flush_s or task is last
+                # With a timeout the slave has to know which task it is that takes so long.
+                if due or self._bytes > limits.report_held_bytes_max or lease.timeout_s:
+                    self._send(ended)
+                elif len(self._outcomes) == 1 and not self._waits.is_set():
+                    self._waits.set()
+
+    def keep_watch(self) -> None:
+        """Send what is overdue while a task runs; for a thread of its own, and without end."""
+        while True:
+            self._waits.wait()
+            time.sleep(self.send_overdue())
+
+    def send_overdue(self) -> float:
+        """Send what has waited long enough; in how many seconds to look again, 0: when something
+        waits.
+        """
+        with self._lock:
+            if self._outcomes:
+                now = time.perf_counter()
+                left_s = self._sent_s + limits.report_flush_s - now
+                if left_s > 0:
+                    return left_s
+                self._send(now)
+            self._waits.clear()
+            return 0.0
 
     def _attempt(self, lease: Assign, task: Task) -> tuple[Status, bytes, wire.Buffer | None]:
         kernel = get(lease.kernel)
@@ -83,8 +110,9 @@ class Runner:
             raise ValueError(f"a result of {len(value)} bytes: return an array instead")
         return Status.VALUE, value, None
 
-    def _flush(self, lease: Assign, now: float) -> None:
-        report = Report(0, lease.lease, lease.job, tuple(self._outcomes))
+    def _send(self, now: float) -> None:
+        assert self._lease is not None, "outcomes are of a lease"
+        report = Report(0, self._lease.lease, self._lease.job, tuple(self._outcomes))
         self._channel.send(wire.encode(report, self._buffers))
         self._outcomes, self._buffers, self._bytes, self._sent_s = [], [], 0, now
 
@@ -103,6 +131,7 @@ def main() -> None:
     channel = Channel(socket.socket(fileno=end))
     channel.send(wire.encode(Hello(Role.SLAVE, "slot", bytes(16), PROTOCOL, "")))
     runner = Runner(channel)
+    threading.Thread(target=runner.keep_watch, daemon=True).start()
     while True:
         try:
             frames = channel.receive()

@@ -6,19 +6,16 @@ import os
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
-from hpczmq import spawn, wire
+from hpczmq import limits, spawn, wire
 from hpczmq.errors import ProtocolError
 from hpczmq.messages import Assign, Hello, Report
 from hpczmq.nodes.channel import Channel
 from hpczmq.transport import Sockets
 from hpczmq.worker import SlotAnswered, SlotDied, SlotReady
-
-
-#: How long a worker without its socket pair may take to end by itself.
-_END_S = 0.3
 
 
 class _Process:
@@ -36,20 +33,19 @@ class Slots:
         self._processes: dict[int, _Process] = {}
         #: Slot of each descriptor that the poller may name.
         self._by_fd: dict[int, int] = {}
+        #: Workers that could not be started, until `events` has told.
+        self._stillborn: list[SlotDied] = []
 
     def start(self, slot: int) -> None:
-        """Start a worker: a fresh interpreter in a session of its own, never a fork of ours."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            fd = theirs.fileno()
-            popen = subprocess.Popen(
-                spawn.command("hpczmq.nodes.slot", str(fd), str(os.getpid())),
-                pass_fds=[fd],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env=spawn.environment(),
-            )
-        ours.setblocking(False)
+        """Start a worker: a fresh interpreter in a session of its own, never a fork of ours.
+
+        If this machine has no process or descriptor to spare, the slot dies of that.
+        """
+        try:
+            popen, ours = _started()
+        except OSError as error:
+            self._stillborn.append(SlotDied(slot, f"can't be started: {error}"))
+            return
         self._processes[slot] = _Process(popen, Channel(ours))
         self._by_fd[ours.fileno()] = slot
         self._sockets.watch(ours.fileno())
@@ -68,6 +64,8 @@ class Slots:
 
     def events(self, ready: set[object]) -> Iterator[SlotReady | SlotAnswered | SlotDied]:
         """What the workers said, of those whose descriptors are ready."""
+        stillborn, self._stillborn = self._stillborn, []
+        yield from stillborn
         for fd in [fd for fd in self._by_fd if fd in ready]:
             slot = self._by_fd[fd]
             process = self._processes[slot]
@@ -80,12 +78,16 @@ class Slots:
                 yield SlotDied(slot, self._bury(slot, str(error)))
 
     def close(self) -> None:
-        """End every worker: an idle one when its socket pair closes, the others by force."""
+        """End every worker: an idle one when its socket pair closes, the others by force.
+
+        They have `worker_end_s` together, or a slave of many would be long in going.
+        """
         for process in self._processes.values():
             self._sockets.unwatch(process.channel.socket.fileno())
             process.channel.socket.close()
+        deadline_s = time.monotonic() + limits.worker_end_s
         for process in self._processes.values():
-            _end(process.popen)
+            _end(process.popen, max(0.0, deadline_s - time.monotonic()))
 
     def _want_write(self, process: _Process) -> None:
         if process.writing != process.channel.pending:
@@ -100,17 +102,44 @@ class Slots:
         del self._by_fd[fd]
         # Its end of the pair is closed: it is dead, or about to be. A child that inherited
         # nothing of the pair may outlive it; the group is killed in any case.
-        code = _end(process.popen)
+        code = _end(process.popen, limits.worker_end_s)
         process.channel.socket.close()
         if code < 0:
-            return f"signal {signal.Signals(-code).name}"
+            return f"signal {_signal_name(-code)}"
         return f"exit code {code}" + (f" ({why})" if code == 0 and why else "")
 
 
-def _end(popen: subprocess.Popen[bytes]) -> int:
+def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A new worker process, and our end of its socket pair."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        fd = theirs.fileno()
+        try:
+            popen = subprocess.Popen(
+                spawn.command("hpczmq.nodes.slot", str(fd), str(os.getpid())),
+                pass_fds=[fd],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=spawn.environment(),
+            )
+        except OSError:
+            ours.close()
+            raise
+    ours.setblocking(False)
+    return popen, ours
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time ones have no name
+        return str(number)
+
+
+def _end(popen: subprocess.Popen[bytes], patience_s: float) -> int:
     """Wait for a worker that is about to end, kill what is left of its group; its exit code."""
     with suppress(subprocess.TimeoutExpired):
-        popen.wait(_END_S)
+        popen.wait(patience_s)
     _kill_group(popen.pid)
     return popen.wait()
 

@@ -6,6 +6,7 @@ does not take stays in memory, with a warning, because it is acknowledged to its
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import tempfile
@@ -15,6 +16,19 @@ from typing import IO
 from hpczmq.wire import Buffer
 
 log = logging.getLogger(__name__)
+
+
+#: What to do about an error of the disk, where there is something better than to look at it.
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room on the disk",
+    errno.EMFILE: "let the master open more files (ulimit -n)",
+    errno.ENFILE: "let the machine open more files (fs.file-max)",
+    errno.EFBIG: "let the master write larger files (ulimit -f)",
+    errno.ENOENT: "set TMPDIR to a folder that can be written",
+    errno.EACCES: "set TMPDIR to a folder that can be written",
+    errno.EROFS: "set TMPDIR to a folder that can be written",
+}
 
 
 def _unnamed_file(folder: str | None) -> IO[bytes]:
@@ -55,12 +69,17 @@ class ResultStore:
             spool.chunks.append((spool.end, sizes))
             spool.end += sum(sizes)
         except OSError as error:
-            log.warning("%s: result kept in memory: %s: make room on the disk", job, error)
+            remedy = _REMEDIES.get(error.errno or 0, "check the disk that holds temporary files")
+            log.warning("%s: result kept in memory: %s: %s", job, error, remedy)
             spool.chunks.append([bytes(frame) for frame in frames])
         self._last = (job, cursor, frames)
 
     def frames(self, job: str, cursor: int) -> Sequence[Buffer]:
-        """The frames of a chunk."""
+        """The frames of a chunk.
+
+        Raises:
+            OSError: the disk does not give back what was written.
+        """
         if self._last is not None and self._last[:2] == (job, cursor):
             return self._last[2]
         spool = self._spools[job]
@@ -69,7 +88,7 @@ class ResultStore:
             return chunk
         assert spool.file is not None
         offset, sizes = chunk
-        data = memoryview(os.pread(spool.file.fileno(), sum(sizes), offset))
+        data = _read(spool.file, offset, sum(sizes))
         frames: list[Buffer] = []
         for size in sizes:
             frames.append(data[:size])
@@ -88,3 +107,14 @@ class ResultStore:
         """Give all space back."""
         for job in list(self._spools):
             self.forget(job)
+
+
+def _read(file: IO[bytes], offset: int, size: int) -> memoryview:
+    """So many bytes of a file, however few come at a time."""
+    whole = left = memoryview(bytearray(size))
+    while len(left):
+        got = os.preadv(file.fileno(), [left], offset + size - len(left))
+        if got == 0:
+            raise OSError(errno.EIO, f"{len(left)} of {size} bytes are missing")
+        left = left[got:]
+    return whole

@@ -52,24 +52,27 @@ MAY_IMPORT = {
     "jobformats": "",
     "jobfile": "jobformats model",
     "assembler": "atomic model",
-    "imagefile": "atomic model",
-    "results": "assembler atomic imagefile model",
+    "palettes": "",
+    "jsontext": "",
+    "imagefile": "atomic model palettes",
+    "results": "assembler atomic imagefile jsontext model palettes",
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
     "client": "assembler clock config futures kernels messages model pump session transport wire",
-    "aio": "client model",
+    "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
-    "batch": "client cluster futures jobfile kernels model results",
+    "batch": "client cluster futures jobfile kernels model results wire",
     # Those who show it.
-    "options": "imagefile",
-    "output": "wire",
+    "interrupts": "",
+    "options": "palettes",
+    "output": "jsontext wire",
     "tables": "batch model wire",
-    "progress": "batch futures",
+    "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
-    "commands": "batch client clock config dashboard imagefile kernels messages model output"
-    " progress results tables transport",
+    "commands": "atomic batch client clock config dashboard imagefile kernels messages model"
+    " output palettes progress results tables transport",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpczmq import limits
 from hpczmq.messages import Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
-from hpczmq.model import About, ClusterInfo, JobInfo, JobState, SlaveInfo, SlaveState
+from hpczmq.model import About, ClusterInfo, JobInfo, JobState, SlaveInfo
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 from hpczmq.scheduler.states import TaskState
 
@@ -64,19 +64,20 @@ def job_info(state: ClusterState, job: JobRecord, now: float) -> JobInfo:
         running=job.counts[TaskState.LEASED],
         waited_s=(ended if started is None else started) - job.submitted_s,
         ran_s=0.0 if started is None else ended - started,
+        attempts=job.attempts,
         cause=job.cause or _why_waiting(state, job),
     )
 
 
 def _why_waiting(state: ClusterState, job: JobRecord) -> str:
-    if job.state is not JobState.QUEUED:
+    if not job.waiting or job.leases:
         return ""
-    alive = [s for s in state.slaves.values() if s.state is not SlaveState.LOST]
+    alive = [s for s in state.slaves.values() if not s.state.gone]
     if not alive:
         return "waits: no slave is here; start one with `hpczmq slave`"
     if not any(job.capability in s.capabilities for s in alive):
         return f"waits: no slave offers {job.capability}"
-    return "waits: every slot is taken"
+    return "waits: every slot is taken" if job.state is JobState.QUEUED else ""
 
 
 def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
@@ -97,7 +98,7 @@ def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
 
 def cluster_info(state: ClusterState, now: float) -> ClusterInfo:
     """The cluster in one row."""
-    alive = [s for s in state.slaves.values() if s.state is not SlaveState.LOST]
+    alive = [s for s in state.slaves.values() if not s.state.gone]
     jobs = [job.state for job in state.jobs.values()]
     running = sum(len(lease.open) for lease in state.leases.values())
     return ClusterInfo(

@@ -26,7 +26,7 @@ def check(state: ClusterState) -> None:
 def _check_job(state: ClusterState, job: JobRecord) -> None:
     counted = [job.states.count(task_state) for task_state in TaskState]
     assert counted == job.counts, f"{job.id}: {counted} counted, {job.counts} booked"
-    assert sum(counted) == len(job.tasks), f"{job.id} lost a task"
+    assert sum(counted) == len(job.states), f"{job.id} lost a task"
     leased = _tasks(job, TaskState.LEASED)
     assert leased == set(job.leases), f"{job.id}: a leased task has one lease"
     for index, lease in job.leases.items():
@@ -39,7 +39,7 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     if job.state.ended:
         assert not waiting and not leased, f"{job.id} has ended, and still has open tasks"
     if job.state is JobState.DONE:
-        assert counted[TaskState.DONE] == len(job.tasks), f"{job.id} is done without its results"
+        assert counted[TaskState.DONE] == len(job.states), f"{job.id} is done without its results"
 
 
 def _tasks(job: JobRecord, state: TaskState) -> set[int]:
@@ -65,8 +65,8 @@ def _check_slaves(state: ClusterState) -> None:
     assert sorted(peers) == sorted(state.peers.items()), "each connection belongs to one slave"
     for slave in state.slaves.values():
         assert len(slave.leases) <= 2 * slave.slots, f"{slave.name} is over its credit"
-        if slave.state is SlaveState.LOST:
-            assert not slave.leases and slave.peer is None, f"{slave.name} is lost, with leases"
+        if slave.state.gone:
+            assert not slave.leases, f"{slave.name} is gone, with leases"
         may = slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots
         assert may == (slave.instance in state.free), f"{slave.name} is wrongly free or not"
 

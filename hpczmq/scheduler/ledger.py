@@ -8,6 +8,7 @@ often a task was handed out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from math import inf
 
@@ -103,6 +104,7 @@ def grant(
         move_task(state, job, index, TaskState.LEASED, now)
         job.leases[index] = id
     count_work(slave)
+    job.attempts += len(indices)
     if job.state is JobState.QUEUED:
         move_job(job, JobState.RUNNING, now)
     enqueue(state, job)
@@ -277,11 +279,12 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.counts[TaskState.WAITING] = job.counts[TaskState.LEASED] = 0
     job.leases.clear()
     job.returned.clear()
+    # Its input is of no use any more, and may be large.
+    job.tasks, job.submit = (), replace(job.submit, items=())
     enqueue(state, job)
     state.ended.append(job.id)
     deliver(state, job, now)
-    while len(state.ended) > limits.jobs_ended_max:
-        forget(state, state.ended.popleft())
+    _forget_oldest(state)
 
 
 def revoke(state: ClusterState, lease: Lease) -> None:
@@ -289,6 +292,17 @@ def revoke(state: ClusterState, lease: Lease) -> None:
     peer = state.slaves[lease.holder].peer
     if peer is not None:
         state.actions.append(Send(peer, Revoke((lease.id,))))
+
+
+def _forget_oldest(state: ClusterState) -> None:
+    """Keep the number of ended jobs bounded; those that somebody still reads go last."""
+    while len(state.ended) > limits.jobs_ended_max:
+        unread = next((id for id in state.ended if id not in state.watchers), None)
+        if unread is None and len(state.ended) <= 2 * limits.jobs_ended_max:
+            return
+        oldest = state.ended[0] if unread is None else unread
+        state.ended.remove(oldest)
+        forget(state, oldest)
 
 
 def forget(state: ClusterState, id: str) -> None:

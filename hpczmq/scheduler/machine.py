@@ -78,12 +78,15 @@ class Scheduler:
         cluster: str = "hpczmq",
         software: str = "",
         epoch: int = 1,
+        queue: bytes = bytes(16),
         heartbeat_s: float = limits.heartbeat_s_default,
         control_port: int = 0,
         policy: Policy = Policy.LEAST_LOADED,
     ) -> None:
         control = Control(epoch, 1, policy.value, False)
-        self.state = ClusterState(cluster, software, epoch, heartbeat_s, control_port, control, now)
+        self.state = ClusterState(
+            cluster, software, epoch, queue, heartbeat_s, control_port, control, now
+        )
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -160,7 +163,7 @@ class Scheduler:
             case Heartbeat():
                 members.heartbeat(self.state, slave, peer, message, now)
             case Goodbye():
-                members.lose(self.state, slave, f"said goodbye: {message.reason}", now)
+                members.part(self.state, slave, message.reason, now)
             case _:
                 self._reject(peer, "kind", f"a slave may not send {type(message).__name__}")
 

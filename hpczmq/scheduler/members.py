@@ -30,7 +30,7 @@ def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> No
         state.peers.pop(slave.peer, None)
     displaced = state.peers.get(peer)
     if displaced is not None:
-        lose(state, state.slaves[displaced], "its connection speaks for another process", now)
+        cut_off(state, state.slaves[displaced], "its connection speaks for another process", now)
     leave(state, peer)
     slave.peer, slave.name, slave.address = peer, hello.name, hello.address
     slave.capabilities = frozenset(hello.capabilities)
@@ -38,21 +38,30 @@ def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> No
     heard(state, slave, now)
     # What was under way on an older connection never arrived.
     reconcile(state, slave, hello.leases, now if moved else now - _grace(state))
-    state.actions.append(Send(peer, _welcome(state)))
+    state.actions.append(Send(peer, _welcome(state, moved)))
 
 
 def join_client(state: ClusterState, peer: bytes, hello: Hello, now: float) -> None:
     """Take in a client or a memoria."""
     if peer in state.peers:
-        lose(state, state.slaves[state.peers[peer]], "its connection became a client's", now)
+        cut_off(state, state.slaves[state.peers[peer]], "its connection became a client's", now)
+    fresh = peer not in state.clients
     known = state.clients.setdefault(peer, ClientRecord(hello.name, hello.instance, now))
     known.address = hello.address if hello.role is Role.MEMORIA else ""
     known.heard_s = now
-    state.actions.append(Send(peer, _welcome(state)))
+    state.actions.append(Send(peer, _welcome(state, fresh)))
 
 
-def _welcome(state: ClusterState) -> Welcome:
-    return Welcome(state.cluster, state.epoch, state.heartbeat_s, state.control_port, state.control)
+def _welcome(state: ClusterState, fresh: bool) -> Welcome:
+    return Welcome(
+        state.cluster,
+        state.queue,
+        fresh,
+        state.epoch,
+        state.heartbeat_s,
+        state.control_port,
+        state.control,
+    )
 
 
 def heard(state: ClusterState, slave: SlaveRecord, now: float) -> None:
@@ -97,25 +106,46 @@ def _grace(state: ClusterState) -> float:
 
 
 def lose(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
-    """Give up a slave: its tasks go elsewhere at once. What it still reports is welcome."""
-    if slave.state is not SlaveState.LOST:
-        _move(slave, SlaveState.LOST)
-        state.actions.append(
-            Note(f"slave {slave.name} is lost ({why}), {len(slave.leases)} leases")
-        )
+    """Give up a slave: its tasks go elsewhere at once. What it still reports, perhaps a large
+    result that was in the way of its heartbeats, is welcome on the connection that it has.
+    """
+    if not slave.state.gone:
+        _give_up(state, slave, SlaveState.LOST, f"is lost ({why})", now)
+
+
+def cut_off(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
+    """Give up a slave whose connection is gone: it has to say hello on another one."""
+    lose(state, slave, why, now)
+    _disconnect(state, slave)
+
+
+def part(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
+    """A slave said goodbye."""
+    _give_up(state, slave, SlaveState.LEFT, f"left ({why})", now)
+    _disconnect(state, slave)
+
+
+def _give_up(
+    state: ClusterState, slave: SlaveRecord, new: SlaveState, how: str, now: float
+) -> None:
+    _move(slave, new)
+    state.actions.append(Note(f"slave {slave.name} {how}, {len(slave.leases)} leases"))
     for lease in list(slave.leases.values()):
         ledger.give_back(state, lease, now)
+    ledger.mark_free(state, slave)
+
+
+def _disconnect(state: ClusterState, slave: SlaveRecord) -> None:
     if slave.peer is not None:
         state.peers.pop(slave.peer, None)
         slave.peer = None
-    ledger.mark_free(state, slave)
 
 
 def unreachable(state: ClusterState, peer: bytes, now: float) -> None:
     """A connection is gone."""
     instance = state.peers.get(peer)
     if instance is not None:
-        lose(state, state.slaves[instance], "its connection is gone", now)
+        cut_off(state, state.slaves[instance], "its connection is gone", now)
     leave(state, peer)
 
 
@@ -133,8 +163,9 @@ def tick(state: ClusterState, now: float) -> None:
     beat_s = state.heartbeat_s
     for slave in list(state.slaves.values()):
         silent_s = now - slave.heard_s
-        if slave.state is SlaveState.LOST:
+        if slave.state.gone:
             if silent_s > limits.lost_shown_s:
+                _disconnect(state, slave)
                 del state.slaves[slave.instance]
             continue
         # Of a master that stood still itself nobody was heard: all it missed comes in now, and
@@ -149,7 +180,9 @@ def tick(state: ClusterState, now: float) -> None:
                 slave.doubted_s = now
                 ledger.mark_free(state, slave)
     for peer, client in list(state.clients.items()):
-        if now - client.heard_s > limits.client_silent_s:
+        # A memoria beats like a slave; nobody should be sent to one that is gone.
+        silent_s = limits.lost_heartbeats * beat_s if client.address else limits.client_silent_s
+        if now - client.heard_s > silent_s:
             leave(state, peer)
     if now - state.published_s >= beat_s:
         state.published_s = now

@@ -23,12 +23,20 @@ from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 
 def place(state: ClusterState, now: float) -> None:
     """Hand out leases until nothing waits or nobody has credit."""
-    if not state.free:
-        return
+    #: For each capability, the mean run time from which on no slave has credit any more. Credit
+    #: only shrinks within a turn, so one look serves all jobs alike, however many are queued.
+    exhausted: dict[str, float] = {}
     for priority in sorted(state.queues):
         for id in list(state.queues[priority]):
-            if state.free:
-                _place_job(state, state.jobs[id], now)
+            if not state.free:
+                return
+            job = state.jobs[id]
+            mean_s = inf if job.mean_s is None else job.mean_s
+            if job.capability in exhausted and mean_s >= exhausted[job.capability]:
+                continue
+            _place_job(state, job, now)
+            if job.waiting:
+                exhausted[job.capability] = mean_s
 
 
 def _place_job(state: ClusterState, job: JobRecord, now: float) -> None:

@@ -48,6 +48,8 @@ class JobRecord:
     #: Its place among all jobs of the epoch, from 1 on; the older, the lower.
     number: int
     state: JobState = JobState.QUEUED
+    #: Whether each task is an item with parameters and an outcome of its own.
+    is_map: bool = field(init=False)
     #: A `TaskState` per task, one byte each.
     states: bytearray = field(init=False)
     #: Lowest index that was never placed; everything above it is WAITING.
@@ -62,6 +64,8 @@ class JobRecord:
     counts: list[int] = field(init=False)
     #: Mean run time of a task in seconds, newest first; None before the first result.
     mean_s: float | None = None
+    #: Executions handed out.
+    attempts: int = 0
     #: Chunks stored so far; the next one gets this number.
     chunks: int = 0
     started_s: float | None = None
@@ -72,16 +76,12 @@ class JobRecord:
     def __post_init__(self) -> None:
         self.states = bytearray(len(self.tasks))
         self.counts = [len(self.tasks), 0, 0, 0, 0]
+        self.is_map = bool(self.submit.items)
 
     @property
     def waiting(self) -> int:
         """Tasks that could be placed now."""
         return self.counts[TaskState.WAITING]
-
-    @property
-    def is_map(self) -> bool:
-        """Whether each task is an item with parameters and an outcome of its own."""
-        return bool(self.submit.items)
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ class SlaveRecord:
     """One slave process, known by its instance for as long as it or its memory lasts."""
 
     instance: bytes
-    #: Its present connection; None once it is lost.
+    #: Its present connection; None once that is gone.
     peer: bytes | None
     name: str
     address: str
@@ -139,6 +139,8 @@ class ClusterState:
     cluster: str
     software: str
     epoch: int
+    #: Identity of this queue; a master that does not go on with an older one's has its own.
+    queue: bytes
     heartbeat_s: float
     control_port: int
     #: The newest control state, as it is published.

@@ -46,10 +46,14 @@ JOB_MOVES: Final[dict[tuple[JobState, JobState], str]] = {
 
 SLAVE_MOVES: Final[dict[tuple[SlaveState, SlaveState], str]] = {
     (SlaveState.READY, SlaveState.SILENT): "no heartbeat lately",
-    (SlaveState.READY, SlaveState.LOST): "goodbye, or its connection is gone",
+    (SlaveState.READY, SlaveState.LOST): "its connection is gone",
+    (SlaveState.READY, SlaveState.LEFT): "goodbye",
     (SlaveState.SILENT, SlaveState.READY): "heard again",
     (SlaveState.SILENT, SlaveState.LOST): "no heartbeat for too long",
+    (SlaveState.SILENT, SlaveState.LEFT): "goodbye",
     (SlaveState.LOST, SlaveState.READY): "heard again",
+    (SlaveState.LOST, SlaveState.LEFT): "goodbye",
+    (SlaveState.LEFT, SlaveState.READY): "heard again",
 }
 
 

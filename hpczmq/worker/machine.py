@@ -144,9 +144,12 @@ class Worker:
         match message:
             case Welcome():
                 self._do(Subscribe(message.control_port))
+                if self.membership.another_queue:
+                    self._start_over()
                 if joined:
                     self._do(Note(f"joined cluster {message.cluster}, epoch {message.epoch}"))
-                    for kept in self.kept.values():
+                for kept in self.kept.values():
+                    if self.membership.fresh or kept.sent_s == -inf:
                         self._say(kept, now)
             case Introduce():
                 self._tick(now)
@@ -161,6 +164,12 @@ class Worker:
                     self.kept.pop(number, None)
             case _:
                 pass  # the membership has heard it, or it is nothing for a slave
+
+    def _start_over(self) -> None:
+        """Drop all that came from a master whose queue is no more."""
+        self._do(Note("another queue than before: what was held of that one is dropped"))
+        self._revoke(set(self.held()))
+        self.kept.clear()
 
     def _revoke(self, leases: set[int]) -> None:
         for lease in leases & self.queue.keys():
@@ -250,7 +259,7 @@ class Worker:
 
     def _say(self, kept: Kept, now: float) -> None:
         if self.membership.joined:
-            kept.sent_s = now
+            kept.sent_s, kept.times = now, kept.times + 1
             self._do(Send(kept.report, kept.buffers))
 
     # --- Time ---------------------------------------------------------------------------------
@@ -272,9 +281,8 @@ class Worker:
                 )
             case Due.NOTHING:
                 pass
-        late_s = now - limits.resend_heartbeats * self.membership.heartbeat_s
         for kept in self.kept.values():
-            if kept.sent_s <= late_s:
+            if now - kept.sent_s >= self._patience_s(kept):
                 self._say(kept, now)
         for number, slot in enumerate(self.slots):
             limit_s = slot.lease.timeout_s if slot.lease else 0.0
@@ -284,6 +292,14 @@ class Worker:
                 self._do(KillSlot(number))
             elif slot.state is SlotState.STARTING and now - slot.since_s > limits.worker_start_s:
                 self._do(KillSlot(number))
+
+    def _patience_s(self, kept: Kept) -> float:
+        """How long to wait for an acknowledgement: longer for what takes long to transmit, and
+        each time longer, or repetitions would fill a slow link.
+        """
+        beats_s = limits.resend_heartbeats * self.membership.heartbeat_s
+        wire_s = sum(map(len, kept.buffers)) / limits.slow_link_bytes_per_s
+        return (beats_s + wire_s) * 2 ** min(kept.times - 1, 6) if kept.times else 0.0
 
     def _measured(self) -> Metrics:
         busy = sum(slot.state is SlotState.BUSY for slot in self.slots)

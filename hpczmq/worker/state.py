@@ -39,5 +39,6 @@ class Kept:
 
     report: Report
     buffers: Sequence[Buffer]
-    #: When it was last sent; −inf if it never was.
+    #: When it was last sent; −inf if it never was. And how often.
     sent_s: float
+    times: int = 0

@@ -292,7 +292,7 @@ def test_a_render_that_somebody_cancels_is_a_job_that_failed(lab: Lab) -> None:
     render = lab.launch("render", "--master", master.address)
     with hpczmq.Client(master.address) as client:
         (job,) = until(client.jobs, "the image is handed in")
-        render.until_said("1 jobs")
+        render.until_said("1 job")
         client.cancel([job.id])
     done = render.ended()
     assert (done.code, done.err.splitlines()[-1]) == (1, "julia: cancelled")

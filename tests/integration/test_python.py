@@ -332,15 +332,19 @@ def test_coroutines_have_a_client_of_their_own(cluster: hpczmq.LocalCluster) -> 
     asyncio.run(work())
 
 
-def test_a_coroutine_that_gives_up_cancels_its_job(own: Own) -> None:
-    async def work() -> str:
+def test_a_coroutine_that_stops_waiting_has_not_cancelled_its_job(own: Own) -> None:
+    async def work() -> None:
         async with aio.Client(own.cluster.address) as client:
+            job = await client.submit(FOREVER)
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(await client.submit(FOREVER), 0.3)
-            return (await client.jobs())[-1].id
+                await asyncio.wait_for(job, 0.1)
+            assert not job.done()
+            assert job.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await job
 
-    id = asyncio.run(work())
-    until(lambda: own.client.jobs([id])[0].state is JobState.CANCELLED, "the job is cancelled")
+    asyncio.run(work())
+    assert [row.state for row in own.client.jobs()] == [JobState.CANCELLED]
 
 
 # --- Clusters -----------------------------------------------------------------------------------

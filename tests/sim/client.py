@@ -14,6 +14,7 @@ from hpczmq.session import (
     Arrived,
     Event,
     Follow,
+    GiveUp,
     Gone,
     Over,
     Received,
@@ -38,12 +39,16 @@ class Order:
 
     job: SimJob
     uid: bytes
-    #: The master's name for it; empty until it has answered.
+    #: The master's name for it, empty until it has answered; and in which queue that is.
     id: str = ""
+    queue: bytes = b""
     refused: str = ""
     #: Whether the user has asked for its end, and what was answered.
     cancels: bool = False
     cancelled: bool = False
+    #: The wish to submit it, and whether the user has waited long enough for the answer.
+    token: int = 0
+    given_up: str = ""
     #: Whether the user has lost interest for a while.
     looked_away: bool = False
     #: What has arrived so far.
@@ -66,20 +71,23 @@ class Order:
     def check(self, may_be_cancelled: bool) -> None:
         """Whether it came out as it had to."""
         job, info = self.job, self.info
+        if self.given_up:
+            assert not self.id, f"{self.id} was accepted, and nobody waited for it"
+            return
         if not job.valid:
             assert self.refused, f"job {job.number} was not refused"
             return
         assert info is not None, f"{self.id} has no end"
-        assert info.tasks == job.tasks
-        assert info.done == sum(outcome.status.good for outcome in self.got.values())
+        done = sum(outcome.status.good for outcome in self.got.values())
+        assert (info.tasks, info.done) == (job.tasks, done), f"{done} of {job} are here: {info}"
         if info.state is JobState.CANCELLED:
             assert self.cancels or may_be_cancelled, f"{self.id} was cancelled by nobody"
-            assert info.cause
+            assert info.cause, f"{self.id} does not say who has cancelled it"
             return
         assert not self.cancelled, f"{self.id} was cancelled, and is {info.state.name}"
         bad = {index: fate for index, fate in job.fates.items() if fate is not Fate.GOOD}
         assert info.state is (JobState.FAILED if bad else JobState.DONE), f"{info}"
-        assert bool(info.cause) == bool(bad)
+        assert bool(info.cause) == bool(bad), f"the cause is {info.cause!r}"
         if job.is_map or not bad:
             assert set(self.got) == set(range(job.tasks)), f"{self.id} is not whole"
 
@@ -94,6 +102,8 @@ class ClientNode(Node):
         self.answers: list[Message] = []
         self._tokens: dict[int, Callable[[Message], None]] = {}
         self._made = 0
+        #: Whether this process has not met the master yet.
+        self._new = True
 
     def start(self) -> None:
         """Start as a new process, and go on with what is not over."""
@@ -101,12 +111,17 @@ class ClientNode(Node):
         self.core = Session(self.name, self.rng.randbytes(16), protocol=PROTOCOL)
         self.dealer = Dealer(self.setting.network, self.name, self._arrives(self.life))
         self._tokens = {}
+        self._new = True
+
+    def _resume(self) -> None:
+        """A new process has met the master: it goes on with what the older one has left."""
+        self._new = False
         for order in self.orders:
-            if order.over:
-                continue
-            if order.id:
+            if order.id and order.queue != self._queue and not order.over:
+                self._begin_anew(order)
+            elif order.id and not order.over:
                 self._follow(order)
-            else:
+            elif not order.over:
                 self._submit(order)
 
     def crash(self) -> None:
@@ -141,7 +156,8 @@ class ClientNode(Node):
         order = Order(job, self.rng.randbytes(16))
         self.orders.append(order)
         self.trace(self.name, "orders", job)
-        self.post(lambda: self._submit(order))
+        if not self._new:
+            self.post(lambda: self._submit(order))
         return order
 
     def cancel(self, order: Order) -> None:
@@ -154,6 +170,17 @@ class ClientNode(Node):
             order.cancels = True
             self.ask(Cancel(0, (order.id,)), answered)
 
+    def give_up(self, order: Order) -> None:
+        """Wait no longer for a job to be accepted."""
+
+        def given_up() -> None:
+            if not order.id and not order.over and order.token in self._tokens:
+                self._tokens[order.token] = _nobody_waits
+                self.handle(GiveUp(order.token))
+                order.refused = order.given_up = "given up"
+
+        self.post(given_up)
+
     def look_away(self, order: Order) -> None:
         """Lose interest in a job, and find it again."""
 
@@ -165,15 +192,17 @@ class ClientNode(Node):
 
         self.post(again)
 
-    def ask(self, request: Request, then: Callable[[Message], None] | None = None) -> None:
-        """Ask for something."""
+    def ask(self, request: Request, then: Callable[[Message], None] | None = None) -> int:
+        """Ask for something; gives back the wish's number."""
+        self._made += 1
+        token = self._made
 
         def wish() -> None:
-            self._made += 1
-            self._tokens[self._made] = then or self.answers.append
-            self.handle(Wish(self._made, request))
+            self._tokens[token] = then or self.answers.append
+            self.handle(Wish(token, request))
 
         self.post(wish)
+        return token
 
     def _submit(self, order: Order) -> None:
         if order.id or order.refused:
@@ -182,13 +211,25 @@ class ClientNode(Node):
         def answered(answer: Message) -> None:
             if isinstance(answer, Submitted):
                 assert answer.tasks == order.job.tasks
-                order.id = answer.job
+                order.id, order.queue = answer.job, self._queue
                 self._follow(order)
             else:
                 assert isinstance(answer, Reject), f"{answer} to a submit"
                 order.refused = answer.reason
 
-        self.ask(order.job.submit(order.uid), answered)
+        order.token = self.ask(order.job.submit(order.uid), answered)
+
+    def _begin_anew(self, order: Order) -> None:
+        """The master has lost the job: what else could one do?"""
+        order.id, order.got, order.uid = "", {}, self.rng.randbytes(16)
+        order.cancels = order.cancelled = False
+        self._submit(order)
+
+    @property
+    def _queue(self) -> bytes:
+        """The queue that is known here."""
+        welcome = self.core.membership.welcome
+        return b"" if welcome is None else welcome.queue
 
     def _follow(self, order: Order) -> None:
         order.got = {}
@@ -215,12 +256,22 @@ class ClientNode(Node):
                 self.trace(self.name, "has all of", job, info.state.name)
                 self._order(job).info = info
             case Gone(job, reason):
-                self._order(job).refused = reason
+                order = self._order(job)
+                if order.queue == self._queue:
+                    order.refused = reason
+                else:
+                    self._begin_anew(order)
             case Turned(joined, why):
                 self.trace(self.name, "joined" if joined else f"refused: {why}")
+                if joined and self._new:
+                    self._resume()
             case _:
                 assert_never(action)
 
     def _order(self, id: str) -> Order:
-        (order,) = [order for order in self.orders if order.id == id]
+        (order,) = [order for order in self.orders if order.id == id and not order.over]
         return order
+
+
+def _nobody_waits(answer: Message) -> None:
+    raise AssertionError(f"{answer} comes, and was given up")

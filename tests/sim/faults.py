@@ -24,6 +24,7 @@ from hpczmq.messages import (
 )
 from hpczmq.model import About, Metrics, Outcome, Policy, Role, Status
 from tests.sim.client import ClientNode
+from tests.sim.master import MasterNode
 from tests.sim.memoria import MemoriaNode
 from tests.sim.network import Dealer
 from tests.sim.slave import SlaveNode
@@ -31,7 +32,7 @@ from tests.sim.slave import SlaveNode
 if TYPE_CHECKING:
     from tests.sim.world import World
 
-Startable = SlaveNode | ClientNode | MemoriaNode
+Startable = MasterNode | SlaveNode | ClientNode | MemoriaNode
 #: A message, and its buffers.
 Letter = tuple[Message, Sequence[bytes]]
 
@@ -102,6 +103,12 @@ class Chaos:
     def pause_master(self) -> None:
         """The master stands still for a while."""
         self.world.master.pause(self.rng.uniform(0.1, 5.0) * self.world.settings.heartbeat_s)
+
+    def crash_master(self) -> None:
+        """The master is gone, and another one starts with an empty queue; which is not often."""
+        if self.rng.random() < 0.2:
+            self.world.master.crash()
+            self._come_back(self.world.master)
 
     def crash_client(self) -> None:
         """A client is gone, or closes."""
@@ -206,6 +213,8 @@ class Users:
             made = client.order(job)  # type: ignore[arg-type]
             if rng.random() < world.settings.cancels:
                 world.timeline.after(rng.uniform(0.0, 4.0), lambda: client.cancel(made))
+            if rng.random() < 0.05:
+                world.timeline.after(rng.uniform(0.0, 1.0), lambda: client.give_up(made))
             if rng.random() < 0.1:
                 world.timeline.after(rng.uniform(0.0, 4.0), lambda: client.look_away(made))
 

@@ -23,19 +23,39 @@ class MasterNode(Node):
 
     def __init__(self, setting: Setting, oracle: Oracle, heartbeat_s: float, policy: Policy) -> None:
         super().__init__(setting, "master")
-        self.core = Scheduler(self.now, heartbeat_s=heartbeat_s, policy=policy)
+        self.heartbeat_s, self.policy = heartbeat_s, policy
         self.oracle = oracle
-        oracle.master = self.core
-        #: Chunks by job and number: as they were made, and as they travel.
-        self.chunks: dict[str, list[tuple[Chunk, Sequence[Buffer]]]] = {}
         #: How often each was sent to each connection.
         self.delivered: Counter[tuple[bytes, str, int]] = Counter()
         #: What was sent, by kind, and what was noted.
         self.sent: Counter[str] = Counter()
         self.notes: list[str] = []
+        setting.network.router = self._arrives
+        setting.master_now = lambda: self.now
+
+    def start(self) -> None:
+        """Start as a new process, with an empty queue."""
+        self.born()
+        self.core = Scheduler(
+            self.now,
+            queue=self.rng.randbytes(16),
+            heartbeat_s=self.heartbeat_s,
+            policy=self.policy,
+        )
+        self.oracle.begin_reign()
+        self.oracle.master = self.core
+        #: Chunks by job and number: as they were made, and as they travel.
+        self.chunks: dict[str, list[tuple[Chunk, Sequence[Buffer]]]] = {}
         self._inbox: deque[tuple[bytes, Message, Sequence[Buffer]]] = deque()
         self._wakes = False
-        setting.network.router = self._arrives
+        self.setting.network.up = True
+
+    def crash(self) -> None:
+        """Be gone, with the queue and every result."""
+        if self.alive:
+            self.trace(self.name, "crashes")
+            self.died()
+            self.setting.network.shut()
 
     def tick(self) -> None:
         self._turn()

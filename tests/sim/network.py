@@ -91,8 +91,12 @@ class Network:
         self.censor: Censor | None = None
         #: Takes what arrives at the master.
         self.router: Callable[[bytes, Message, Sequence[Buffer]], None] = _nobody
+        #: Whether there is a master to connect to.
+        self.up = True
         #: Sockets in use, in the order of their making.
         self.dealers: list[Dealer] = []
+        #: Which master this is.
+        self._reign = 0
         #: What the master's ROUTER believes to be connected.
         self._peers: dict[bytes, Dealer] = {}
         self._timeline = timeline
@@ -107,7 +111,9 @@ class Network:
             self.dealers.append(dealer)
 
         def connect() -> None:
-            if dealer.connection is None and not dealer.closed:
+            if not self.up and not dealer.closed:
+                self.dial(dealer, 0.2)
+            elif dealer.connection is None and not dealer.closed:
                 dealer.connection = Connection(self._rng.randbytes(5))
                 self._peers[dealer.connection.peer] = dealer
                 self._trace(dealer.name, "connected as", dealer.connection.peer.hex())
@@ -146,6 +152,14 @@ class Network:
                 node_notices_s, lambda: self._dial_again(dealer, connection, again_s)
             )
 
+    def shut(self) -> None:
+        """The master is gone, and with it every connection."""
+        self.up = False
+        self._reign += 1
+        self._peers.clear()
+        for dealer in list(self.dealers):
+            self.cut(dealer)
+
     def stall(self, dealer: Dealer, for_s: float) -> None:
         """Hold up what is sent from now on; nothing is lost."""
         connection = dealer.connection
@@ -173,7 +187,7 @@ class Network:
         frames = _sealed(wire.encode(message, buffers))
 
         def arrive() -> None:
-            if self._timeline.now <= connection.up_until_s:
+            if self.up and self._timeline.now <= connection.up_until_s:
                 self.router(connection.peer, *_opened(frames, message))
 
         for extra_s in self._copies(True, dealer, message):
@@ -201,6 +215,17 @@ class Network:
             self._timeline.at(connection.down_s + extra_s, arrive)
         return True
 
+    def _publication(
+        self, dealer: Dealer, frames: Sequence[bytes], message: Message
+    ) -> Callable[[], None]:
+        reign = self._reign
+
+        def arrive() -> None:
+            if not dealer.closed and reign == self._reign:
+                dealer.arrive(*_opened(frames, message))
+
+        return arrive
+
     def publish(self, message: Message) -> None:
         """From the master's PUB to whoever listens; order is not kept."""
         topic = wire.TOPICS[type(message)]
@@ -208,7 +233,7 @@ class Network:
         for dealer in self.dealers:
             lost = self._rng.random() < self.weather.published_loss
             if dealer.connection is not None and topic in dealer.topics and not lost:
-                self._timeline.after(self._delay(), _publication(dealer, frames, message))
+                self._timeline.after(self._delay(), self._publication(dealer, frames, message))
 
     def _delay(self) -> float:
         return self._rng.uniform(0.0001, self.weather.delay_s)
@@ -225,16 +250,6 @@ class Network:
         if dice > 1.0 - self.weather.copies:
             return (0.0, self._rng.uniform(0.0, 2.0))
         return (0.0,)
-
-
-def _publication(
-    dealer: Dealer, frames: Sequence[bytes], message: Message
-) -> Callable[[], None]:
-    def arrive() -> None:
-        if not dealer.closed:
-            dealer.arrive(*_opened(frames, message))
-
-    return arrive
 
 
 def _sealed(frames: Sequence[Buffer]) -> list[bytes]:

@@ -24,6 +24,8 @@ class Setting:
         self.jobs: list[SimJob] = []
         #: Whether things go wrong by chance: workers that don't start, and so on.
         self.faults = False
+        #: What the master's clock says, in seconds.
+        self.master_now: Callable[[], float] = lambda: 0.0
 
 
 class Node:

@@ -6,6 +6,7 @@ It keeps its own books from what the machines do, and never believes theirs.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from hpczmq import limits
@@ -47,19 +48,25 @@ class Oracle:
         self.strict = False
         #: The master's core; set when it starts.
         self.master: Scheduler
-        self.granted: dict[int, Granted] = {}
-        self.stored: dict[str, Stored] = {}
+        self.begin_reign()
         #: By instance and number.
         self._reports: dict[tuple[bytes, int], Report] = {}
-        #: Tasks that were ever handed out, and to whom.
-        self._handed: set[tuple[str, int]] = set()
-        self._given: set[tuple[bytes, str, int]] = set()
+        #: Under any master: who was given which task, in which lease; and leases of one task.
+        self._given: set[tuple[bytes, int, str, int]] = set()
+        self._alone: set[tuple[int, str]] = set()
         #: Instances that don't keep to the protocol: what they say binds nobody.
         self.strangers: set[bytes] = set()
         #: Workers that died of themselves, by the task they ran; the second for tasks in company.
         self.deaths: Counter[tuple[str, int]] = Counter()
         #: Tasks that were begun, by job.
         self.begun: Counter[str] = Counter()
+
+    def begin_reign(self) -> None:
+        """Another master begins, and knows of nothing."""
+        self.granted: dict[int, Granted] = {}
+        self.stored: dict[str, Stored] = {}
+        #: Tasks that this master has handed out.
+        self._handed: set[tuple[str, int]] = set()
 
     def job(self, id: str) -> SimJob:
         """What was made up for a job that the master knows."""
@@ -116,7 +123,9 @@ class Oracle:
         assert not done, f"{lease.job}/{sorted(done)} are handed out, and were accepted"
         self.granted[lease.lease] = Granted(instance, lease.job, indices)
         self._handed.update((lease.job, index) for index in indices)
-        self._given.update((instance, lease.job, index) for index in indices)
+        self._given.update((instance, lease.lease, lease.job, index) for index in indices)
+        if len(indices) == 1:
+            self._alone.add((lease.lease, lease.job))
 
     def _acknowledged(self, peer: bytes, number: int) -> None:
         state = self.master.state
@@ -143,28 +152,29 @@ class Oracle:
         known = self._reports.setdefault((instance, report.report), report)
         assert known == report, f"report {report.report} was another one before"
         for outcome in report.outcomes:
-            key = (instance, report.job, outcome.index)
+            key = (instance, report.lease, report.job, outcome.index)
             assert key in self._given, f"{report.job}/{outcome.index} was not this slave's"
 
-    def started(self, instance: bytes, lease: Assign, task: Task) -> None:
-        """A worker begins a task."""
-        granted = self.granted.get(lease.lease)
-        assert granted is not None, f"lease {lease.lease} runs, and was never sent"
-        assert granted.instance == instance, f"lease {lease.lease} runs on another slave"
-        assert task.index in granted.indices, f"lease {lease.lease} has no task {task.index}"
+    def started(self, instance: bytes, lease: Assign, task: Task, now: float) -> None:
+        """A worker begins a task; `now` is the master's."""
+        key = (instance, lease.lease, lease.job, task.index)
+        assert key in self._given, f"lease {lease.lease} of {lease.job} was not this slave's"
+        job = self.master.state.jobs.get(lease.job)
+        ended_s = None if job is None else job.ended_s
+        late = self.strict and ended_s is not None and now - ended_s > 0.1
+        assert not late, f"{lease.job}/{task.index} is begun after the end of its job"
         self.begun[lease.job] += 1
 
     def died(self, lease: Assign, index: int) -> None:
         """A worker dies by itself; it counts for the task that it had for itself."""
-        if len(self.granted[lease.lease].indices) == 1:
+        if (lease.lease, lease.job) in self._alone:
             self.deaths[lease.job, index] += 1
 
     def look_at(self, worker: Worker, instance: bytes) -> None:
         """A slave has just moved: it may only have what it was given, and no more than it may."""
         running = {slot.lease.lease for slot in worker.slots if slot.lease is not None}
         books = self.master.state.slaves.get(instance)
-        wanted = 0
-        for lease in running | worker.queue.keys():
-            assert self.granted[lease].instance == instance, f"lease {lease} is another slave's"
-            wanted += self.strict or (books is not None and lease in books.leases)
+        known: Iterable[int] = () if books is None else books.leases
+        held = running | worker.queue.keys()
+        wanted = len(held if self.strict else held & set(known))
         assert wanted <= 2 * len(worker.slots), f"{wanted} leases in {len(worker.slots)} slots"

@@ -23,6 +23,7 @@ FAULTS = (
     "kill_worker",
     "pause_node",
     "pause_master",
+    "crash_master",
     "crash_client",
     "crash_memoria",
     "heat_slave",
@@ -73,10 +74,13 @@ def draw(rng: Random) -> Settings:
     settings.tuning = _tuning(rng)
     tasks = rng.randint(20, 200)
     while tasks > 0:
-        job = _job(rng, len(settings.orders), min(tasks, rng.randint(1, 80)))
+        job = _job(rng, len(settings.orders), min(tasks, rng.randint(1, rng.choice((30, 200)))))
         settings.orders.append((rng.uniform(0.0, settings.chaos_s), job))
         tasks -= max(1, job.tasks)
-    if rng.random() < 0.9:  # else nothing goes wrong in this world
+    kind = rng.random()
+    if kind < 0.1:  # messages get lost, and nothing else goes wrong
+        settings.weather = Weather(loss=rng.choice((0.02, 0.1)), published_loss=0.5)
+    elif kind > 0.2:  # between the two nothing goes wrong at all
         settings.faults = tuple(fault for fault in FAULTS if rng.random() < 0.45)
         settings.weather = Weather(
             delay_s=rng.choice((0.004, 0.05, 0.4)),
@@ -94,9 +98,10 @@ def _tuning(rng: Random) -> dict[str, float]:
         "lost_shown_s": rng.choice((1.0, 10.0)),
         "worker_start_s": 2.0,
         "chunk_credit": rng.choice((1, 2, 7, limits.chunk_credit)),
-        "tasks_per_lease_max": rng.choice((1, 3, limits.tasks_per_lease_max)),
+        "tasks_per_lease_max": rng.choice((1, 3, 20, limits.tasks_per_lease_max)),
         "prefetch_below_s": rng.choice((0.0, limits.prefetch_below_s, 5.0)),
-        "lease_work_s": rng.choice((limits.lease_work_s, 0.3)),
+        "lease_work_s": rng.choice((limits.lease_work_s, 1.0, 5.0)),
+        "report_flush_s": rng.choice((limits.report_flush_s, 0.4, 2.0)),
         "messages_per_turn_max": rng.choice((1, 5, limits.messages_per_turn_max)),
         "cpu_saturated_s": 1.0,
     }
@@ -110,7 +115,7 @@ def _job(rng: Random, number: int, tasks: int) -> SimJob:
         capability=rng.choice(("sim", "sim", "sim", "rare")),
         priority=rng.randint(limits.priority_min, limits.priority_max),
         timeout_s=rng.choice((0.0, 0.0, rng.uniform(0.3, 2.0))),
-        task_s=rng.choice((0.002, 0.02, 0.1, 0.2)),
+        task_s=rng.choice((0.002, 0.02, 0.05, 0.1, 0.2)),
         valid=rng.random() > 0.05,
     )
     if not job.is_map and rng.random() < 0.05:

@@ -92,7 +92,7 @@ class SlotProcess:
         assert self.lease is not None
         slave, task = self.slave, self._left[0]
         job = job_of(slave.setting.jobs, self.lease, task)
-        slave.oracle.started(slave.instance, self.lease, task)
+        slave.oracle.started(slave.instance, self.lease, task, slave.setting.master_now())
         took_s, fate = job.run_s(slave.rng), job.fates.get(task.index)
         if fate is Fate.KILLS:
             self._later(took_s / 2, lambda: self.die("signal SIGSEGV"))

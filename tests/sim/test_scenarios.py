@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hpczmq import limits
-from hpczmq.messages import Ack, Assign, Cancel, Chunk, Done, Ended, Message, Revoke, Submitted
+from hpczmq.messages import (
+    Ack,
+    Assign,
+    Cancel,
+    Chunk,
+    Done,
+    Ended,
+    Message,
+    Report,
+    Revoke,
+    Submitted,
+)
 from hpczmq.model import JobState, SlaveState, Status
 from tests.sim.network import Censor
 from tests.sim.settings import Settings
@@ -59,6 +70,14 @@ def test_a_lost_ack_is_repaired() -> None:
         order = it.order(SimJob(0, 5, task_s=0.01))
         it.finish()
         assert it.oracle.begun[order.id] == 5, "what was not acknowledged is said, not run, again"
+
+
+def test_a_lost_report_is_said_again_and_not_run_again() -> None:
+    with world() as it:
+        it.setting.network.censor = lose(Report, 3)
+        order = it.order(SimJob(0, 5, task_s=0.01))
+        it.finish()
+        assert it.oracle.begun[order.id] == 5
 
 
 def test_a_lease_that_never_arrived_is_given_back() -> None:

@@ -10,7 +10,8 @@ from PIL import Image
 
 from hpczmq import imagefile
 from hpczmq.errors import OutputError, ParameterError
-from hpczmq.imagefile import PALETTES, picture, write_png
+from hpczmq.imagefile import picture, write_png
+from hpczmq.palettes import PALETTES
 
 COUNTS = np.arange(600, dtype=np.uint16).reshape(20, 30) % 101
 

@@ -64,7 +64,7 @@ def test_of_two_copies_of_a_task_the_first_counts_and_the_other_lease_is_revoked
     first, id = world.slave("s1"), world.submit()
     early = world.place_one()
     world.say(first, Goodbye("network"))
-    world.note("s1 is lost")
+    world.note("s1 left (network)")
     second = world.slave("s2")
     late = world.place_one()
     first = come_back(world, "s1")

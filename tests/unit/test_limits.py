@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from hpczmq import limits
-from hpczmq.nodes import slot
 
 SOURCE = Path(limits.__file__).read_text(encoding="utf-8")
 BOUNDS = {name: value for name, value in vars(limits).items() if name.islower() and name[0] != "_"}
@@ -44,6 +43,8 @@ def test_the_bounds_as_they_are_fit_together() -> None:
         ("buffer_bytes_max", limits.buffer_bytes_max - 1),
         ("chunk_credit", limits.socket_messages_max),
         ("report_flush_s", limits.lease_work_s * 2),
+        # What is held back for company, and then one more value of the largest size.
+        ("report_held_bytes_max", limits.body_bytes_max // 2 - limits.value_bytes_max),
         ("cpu_clear_percent", limits.cpu_saturated_percent),
     ],
 )
@@ -63,11 +64,6 @@ def test_every_bound_is_a_finite_number_above_zero() -> None:
 def test_a_default_lies_between_its_ends() -> None:
     assert limits.heartbeat_s_min <= limits.heartbeat_s_default <= limits.heartbeat_s_max
     assert limits.tile_pixels_default <= limits.tile_pixels_max <= limits.side_pixels_max
-
-
-def test_a_worker_s_report_is_one_that_the_master_takes() -> None:
-    """What is held back for company, and then one more value of the largest size."""
-    assert slot._HELD_BYTES_MAX + limits.value_bytes_max < limits.body_bytes_max // 2
 
 
 def test_the_largest_lists_of_names_fit_the_answers_that_carry_them() -> None:

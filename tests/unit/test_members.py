@@ -51,7 +51,7 @@ def test_a_slave_is_welcomed_with_the_state_of_the_cluster(world: World) -> None
     world.say(b"p", slave_hello("s1", slots=3))
     world.note("slave s1 joined with 3 slots")
     assert world.one(Welcome, b"p") == Welcome(
-        "hpczmq", 1, BEAT_S, 0, Control(1, 1, "least-loaded", False)
+        "hpczmq", bytes(16), True, 1, BEAT_S, 0, Control(1, 1, "least-loaded", False)
     )
 
 
@@ -258,7 +258,7 @@ def test_the_tasks_of_a_slave_that_goes_are_placed_elsewhere_at_once(
     assert world.place()
     world.slave("s2")
     world.do(Unreachable(peer)) if how == "unreachable" else world.say(peer, Goodbye("ends"))
-    world.note("slave s1 is lost", "1 leases")
+    world.note("slave s1", "1 leases")
     ((to, lease),) = world.place()
     assert (to, lease.job, [task.index for task in lease.tasks]) == (b"s2", id, [0])
     assert not world.job(id).crashes, "a slave that goes blames no task"

@@ -9,6 +9,7 @@ from hpczmq.membership import Due, Membership
 from hpczmq.messages import Beat, Control, Introduce, Message, Reject, Welcome
 
 BEAT_S = 2.0
+QUEUE = bytes(16)
 LOST_S = limits.lost_heartbeats * BEAT_S
 
 
@@ -17,7 +18,7 @@ def control(generation: int, epoch: int = 1) -> Control:
 
 
 def welcome(generation: int = 1, epoch: int = 1) -> Welcome:
-    return Welcome("c", epoch, BEAT_S, 5011, control(generation, epoch))
+    return Welcome("c", QUEUE, True, epoch, BEAT_S, 5011, control(generation, epoch))
 
 
 @pytest.fixture

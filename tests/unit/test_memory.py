@@ -26,7 +26,8 @@ from hpczmq.model import About, Alert, Metrics, Role
 from tests.unit.harness import MemoryBench, instance
 
 BEAT_S = limits.heartbeat_s_default
-WELCOME = Welcome("hpczmq", 1, BEAT_S, 5011, Control(1, 1, "least-loaded", False))
+QUEUE = bytes(16)
+WELCOME = Welcome("hpczmq", QUEUE, True, 1, BEAT_S, 5011, Control(1, 1, "least-loaded", False))
 ASKER = b"asker"
 HOT, COOL = Metrics(cpu_percent=99.0), Metrics(cpu_percent=1.0)
 
@@ -190,9 +191,9 @@ def test_two_processes_of_one_name_are_two_nodes(memory: MemoryBench) -> None:
     assert [node.metrics for node in memory.one(MetricsAnswer, ASKER).nodes] == [COOL, HOT]
 
 
-def test_only_the_last_samples_of_a_node_are_kept(memory: MemoryBench) -> None:
-    for _ in range(3):
-        sample(memory, COOL)
-    (node,) = memory.core.nodes.values()
-    assert len(node.samples) == 3
-    assert node.samples.maxlen == limits.samples_per_node_max
+def test_a_node_that_is_gone_for_long_is_forgotten(memory: MemoryBench) -> None:
+    sample(memory, COOL)
+    memory.later(limits.lost_shown_s + 1)
+    memory.do(Tick(), Received(WELCOME), Tick())
+    assert not memory.core.nodes
+    memory.unseen.clear()

@@ -85,7 +85,7 @@ def test_a_job_that_comes_back_stands_before_the_younger_ones(world: World) -> N
     jobs = [world.submit() for _ in range(4)]
     assert placed(world) == [("s1", "j1", [0])]
     world.say(first, Goodbye("ends"))
-    world.note("s1 is lost", "said goodbye: ends", "1 leases")
+    world.note("s1 left (ends), 1 leases")
     world.slave("s2", slots=4)
     assert [job for _, job, _ in placed(world)] == jobs
 

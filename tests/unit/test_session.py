@@ -45,12 +45,13 @@ from tests.unit.harness import CLIENT, SessionBench, World, submission, value
 
 BEAT_S = limits.heartbeat_s_default
 RESEND_S = limits.resend_heartbeats * BEAT_S
-WELCOME = Welcome("hpczmq", 1, BEAT_S, 0, Control(1, 1, "least-loaded", False))
+QUEUE = bytes(16)
+WELCOME = Welcome("hpczmq", QUEUE, True, 1, BEAT_S, 0, Control(1, 1, "least-loaded", False))
 CREDIT = limits.chunk_credit
 
 
 def info(id: str = "j1") -> JobInfo:
-    return JobInfo(id, "", "echo", b"", 2, JobState.DONE, 1, 1, 0, 0, 0.0, 0.0, "")
+    return JobInfo(id, "", "echo", b"", 2, JobState.DONE, 1, 1, 0, 0, 0.0, 0.0, 1, "")
 
 
 def told(session: SessionBench, *messages: Message) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ class Tell(Kernel[str, tuple[Any, ...]]):
 
     name = "tell"
     parsed = 0
+    #: What happens elsewhere while a task runs that says "meanwhile".
+    meanwhile: Callable[[], Any]
 
     def parse(self, params: Any) -> Any:
         Tell.parsed += 1
@@ -40,6 +42,8 @@ class Tell(Kernel[str, tuple[Any, ...]]):
             raise SystemExit(3)
         if what == "raise":
             raise ZeroDivisionError("é" * limits.error_chars_max)
+        if what == "meanwhile":
+            return Tell.meanwhile()
         if what == "array":
             return np.arange(3)
         if what == "large":
@@ -79,13 +83,16 @@ class Time:
         self.now += self.step_s
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 @pytest.fixture
 def out(monkeypatch: pytest.MonkeyPatch) -> Out:
     Tell.parsed = 0
     monkeypatch.setattr(slot, "get", {"tell": Tell()}.__getitem__)
     monkeypatch.setattr(slot, "time", Time(0.0))
-    monkeypatch.setattr(slot, "_HELD_BYTES_MAX", 100)
+    monkeypatch.setattr(limits, "report_held_bytes_max", 100)
     monkeypatch.setattr(limits, "value_bytes_max", 1_000)
     return Out()
 
@@ -156,13 +163,14 @@ def test_what_can_not_travel_is_an_error_of_the_task(out: Out, say: str, words: 
 
 
 def test_junk_instead_of_a_task_is_an_error_of_the_task(out: Out) -> None:
-    runner = run(out)
+    runner = slot.Runner(out)  # type: ignore[arg-type]  # all of a channel that it uses
     runner.run(Assign(7, "j1", "tell", wire.pack("p"), False, (Task(0, b"\xc1"),), 0.0))
     assert out.outcomes[0].status is Status.ERROR
 
 
 def test_a_kernel_that_is_not_installed_is_an_error_of_the_task(out: Out) -> None:
-    run(out).run(Assign(7, "j1", "none", b"", False, (Task(0, b""),), 0.0))
+    runner = slot.Runner(out)  # type: ignore[arg-type]  # all of a channel that it uses
+    runner.run(Assign(7, "j1", "none", b"", False, (Task(0, b""),), 0.0))
     assert "KeyError: 'none'" in out.outcomes[0].value.decode()
 
 
@@ -183,3 +191,64 @@ def test_with_a_timeout_each_task_is_reported_at_once(out: Out) -> None:
 def test_large_values_do_not_pile_up_past_what_a_message_takes(out: Out) -> None:
     run(out, *["large"] * 5)
     assert [len(report.outcomes) for report in out.reports] == [2, 2, 1]
+
+
+def later(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """A clock that stands still until it is moved."""
+    clock = Time(0.0)
+    monkeypatch.setattr(slot, "time", clock)
+    return clock
+
+
+def test_what_is_finished_does_not_wait_for_a_long_task_of_the_same_lease(
+    out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = later(monkeypatch)
+    runner = slot.Runner(out)  # type: ignore[arg-type]  # all of a channel that it uses
+    seen: list[Any] = []
+
+    def meanwhile() -> None:
+        clock.now = limits.report_flush_s / 4
+        seen.append(runner.send_overdue())
+        seen.append([outcome.index for outcome in out.outcomes])
+        clock.now = limits.report_flush_s
+        seen.append(runner.send_overdue())
+        seen.append([outcome.index for outcome in out.outcomes])
+        seen.append(runner.send_overdue())
+
+    monkeypatch.setattr(Tell, "meanwhile", meanwhile, raising=False)
+    lease(runner, 0, "array", "meanwhile", 3, 4)
+    assert seen == [pytest.approx(limits.report_flush_s * 3 / 4), [], 0.0, [0, 1], 0.0]
+    assert [outcome.index for outcome in out.outcomes] == [0, 1, 2, 3, 4]
+    assert [len(buffers) for buffers in out.buffers] == [1, 0]
+
+
+def test_the_watch_sleeps_until_something_is_overdue_and_no_longer(
+    out: Out, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Left(Exception):
+        pass
+
+    clock = later(monkeypatch)
+    runner = slot.Runner(out)  # type: ignore[arg-type]  # all of a channel that it uses
+    waited: list[float] = []
+
+    def wait() -> None:
+        if out.reports:
+            raise Left
+        waited.append(clock.now)
+        assert runner._waits.is_set()
+
+    def meanwhile() -> None:
+        monkeypatch.setattr(runner._waits, "wait", wait)
+        runner.keep_watch()
+
+    monkeypatch.setattr(Tell, "meanwhile", meanwhile, raising=False)
+    lease(runner, 0, "meanwhile", 2)
+    assert waited == [0.0, limits.report_flush_s]
+    assert len(out.reports[0].outcomes) == 1
+    assert "Left" in out.outcomes[1].value.decode()
+
+
+def test_a_lease_of_one_task_wakes_nobody(out: Out) -> None:
+    assert not run(out, 1)._waits.is_set()

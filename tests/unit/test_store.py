@@ -127,6 +127,46 @@ def test_a_disk_that_can_not_even_open_a_file_keeps_it_all_in_memory(
     store.close()
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "make room on the disk"),
+        (errno.EMFILE, "let the master open more files (ulimit -n)"),
+        (errno.EACCES, "set TMPDIR to a folder that can be written"),
+        (errno.EIO, "check the disk that holds temporary files"),
+    ],
+)
+def test_the_remedy_fits_the_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, number: int, remedy: str
+) -> None:
+    def broken(folder: str | None) -> Any:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(module, "_unnamed_file", broken)
+    ResultStore().append("j1", 0, FIRST)
+    (line,) = caplog.messages
+    assert line.endswith(f": {remedy}")
+
+
+def test_a_file_that_became_shorter_is_an_error_of_the_disk(store: ResultStore) -> None:
+    store.append("j1", 0, FIRST)
+    store.append("j1", 1, SECOND)
+    os.truncate(store._spools["j1"].file.fileno(), 5)  # type: ignore[union-attr]  # it is open
+    with pytest.raises(OSError, match="9 of 14 bytes are missing") as raised:
+        store.frames("j1", 0)
+    assert raised.value.errno == errno.EIO
+
+
+def test_what_comes_in_pieces_is_read_whole(
+    store: ResultStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.append("j1", 0, FIRST)
+    store.append("j1", 1, SECOND)
+    really = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda fd, views, offset: really(fd, [views[0][:4]], offset))
+    assert read(store, "j1", 0) == plain(FIRST)
+
+
 def test_a_forgotten_job_gives_its_space_back_and_can_not_be_read(store: ResultStore) -> None:
     store.append("j1", 0, FIRST)
     file = store._spools["j1"].file

@@ -33,7 +33,7 @@ from hpczmq.model import Metrics, Outcome, Role, Status, Task
 #: understand each other, and `PROTOCOL` has to grow with it.
 FORMAT = {
     1: "Hello role name instance protocol software slots capabilities leases address",
-    2: "Welcome cluster epoch heartbeat_s control_port control",
+    2: "Welcome cluster queue fresh epoch heartbeat_s control_port control",
     3: "Introduce",
     4: "Reject request code reason",
     5: "Ping request",
@@ -69,7 +69,7 @@ INSIDE = {
     "Metrics": "cpu_percent memory_percent memory_free_bytes load latency_s slots_busy tasks_held"
     " tasks_done tasks_failed",
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
-    " cause",
+    " attempts cause",
     "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
@@ -80,7 +80,7 @@ INSIDE = {
 ENUMS = {
     "Role": "CLIENT=1 SLAVE=2 MEMORIA=3 MASTER=4",
     "JobState": "QUEUED=1 RUNNING=2 DONE=3 FAILED=4 CANCELLED=5",
-    "SlaveState": "READY=1 SILENT=2 LOST=3",
+    "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4",
     "Status": "VALUE=1 ARRAY=2 ERROR=3 CRASH=4 TIMEOUT=5",
     "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5",
 }

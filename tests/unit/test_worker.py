@@ -42,7 +42,8 @@ from tests.unit.harness import WorkerBench, instance, value
 
 BEAT_S = limits.heartbeat_s_default
 RESEND_S = limits.resend_heartbeats * BEAT_S
-WELCOME = Welcome("hpczmq", 1, BEAT_S, 5011, Control(1, 1, "least-loaded", False))
+QUEUE = bytes(16)
+WELCOME = Welcome("hpczmq", QUEUE, True, 1, BEAT_S, 5011, Control(1, 1, "least-loaded", False))
 
 
 def lease(number: int, *indices: int, timeout_s: float = 0.0) -> Assign:

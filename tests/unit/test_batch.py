@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hpczmq import batch
+from hpczmq.errors import NoCluster
+from hpczmq.futures import JobFuture
+from hpczmq.kernels import get
+from hpczmq.model import Job, JobState, Outcome, Status
+from hpczmq.results import ResultWriter
+from hpczmq.wire import pack
+from tests.unit.test_output import info
+
+JOBS = [Job("echo", {"value": number}, f"job{number}") for number in range(3)]
+
+
+class Cluster:
+    """A client whose jobs end when they are told to."""
+
+    def __init__(self) -> None:
+        self.futures: list[JobFuture] = []
+        self.cancelled: list[str] = []
+
+    def submit(self, job: Job, *, path: Any) -> JobFuture:
+        """See `Client.submit`."""
+        kernel, id = get(job.kernel), f"j{len(self.futures) + 1}"
+        params = kernel.parse(job.params)
+        path(id)
+        future = JobFuture(id, job.name, 1, kernel, params, None, self.cancelled.append)
+        self.futures.append(future)
+        return future
+
+
+def end(future: JobFuture) -> None:
+    """The job's one task is done."""
+    future.take("slave", [Outcome(0, Status.VALUE, 0.5, pack("hola"))], [])
+    future.over(replace(info(), state=JobState.DONE, attempts=3))
+
+
+class Watcher:
+    """Ends the next job each time it looks, and keeps what it is told."""
+
+    def __init__(self, cluster: Cluster, most: int = 100) -> None:
+        self.cluster, self.most = cluster, most
+        self.rows: list[batch.Row] = []
+        self.threads: set[int] = set()
+
+    def begin(self, jobs: Any) -> None:
+        """See `batch.Watcher`."""
+        self.look()
+
+    def look(self) -> None:
+        """See `batch.Watcher`."""
+        self.threads.add(threading.get_ident())
+        for future in self.cluster.futures[: self.most]:
+            if not future.done():
+                end(future)
+                return
+
+    def ended(self, row: batch.Row) -> None:
+        """See `batch.Watcher`."""
+        self.rows.append(row)
+
+
+def test_results_are_written_by_a_thread_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers = set()
+    original = ResultWriter.write
+
+    def write(self: ResultWriter, *arguments: Any) -> None:
+        writers.add(threading.get_ident())
+        original(self, *arguments)
+
+    monkeypatch.setattr(ResultWriter, "write", write)
+    cluster: Any = Cluster()
+    watcher = Watcher(cluster)
+    rows = batch.run(JOBS, cluster, ResultWriter(tmp_path), watcher, "ocean")
+    assert [(row.id, row.name, row.state) for row in rows] == [
+        ("j1", "job0", "done"), ("j2", "job1", "done"), ("j3", "job2", "done"),
+    ]  # fmt: skip
+    assert sorted(watcher.rows, key=lambda row: row.id) == rows
+    assert len(writers) == 1
+    assert not writers & watcher.threads
+    assert json.loads((tmp_path / "job1" / "job.json").read_text())["attempts"] == 3
+
+
+def test_a_run_that_ends_early_leaves_no_empty_folder(tmp_path: Path) -> None:
+    cluster: Any = Cluster()
+    watcher = Watcher(cluster, most=1)
+
+    def check() -> None:
+        if watcher.rows:
+            raise NoCluster("gone")
+
+    with pytest.raises(NoCluster, match="gone"):
+        batch.run(JOBS, cluster, ResultWriter(tmp_path), watcher, "ocean", check)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job0", "results.csv"]
+    assert cluster.cancelled == ["j2", "j3"]
