@@ -221,6 +221,11 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
+def megabytes_a_second(system: System, size: int, count: int) -> float:
+    """How fast so many results of so many bytes come back."""
+    return size * count / 1e6 / seconds(lambda: system.payloads(size, count))
+
+
 def one_round(make: Callable[[], Any]) -> dict[str, float]:
     """Every figure of one system, once."""
     began = time.perf_counter()
@@ -233,8 +238,8 @@ def one_round(make: Callable[[], Any]) -> dict[str, float]:
         return {
             "tasks/s": TASKS / seconds(lambda: system.tasks(TASKS)),
             "latency ms": statistics.median(one) * 1e3,
-            "128 KiB MB/s": 128 * KIB * 500 / 1e6 / seconds(lambda: system.payloads(128 * KIB, 500)),
-            "4 MiB MB/s": 4 * MIB * 40 / 1e6 / seconds(lambda: system.payloads(4 * MIB, 40)),
+            "128 KiB MB/s": megabytes_a_second(system, 128 * KIB, 500),
+            "4 MiB MB/s": megabytes_a_second(system, 4 * MIB, 40),
             "image s": seconds(system.image),
             "start s": start_s,
         }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hpczmq import wire
 from hpczmq.client import Client
 from hpczmq.cluster import LocalCluster, slots_each
-from hpczmq.errors import HpczmqError, NoCluster, ParameterError
+from hpczmq.errors import HpczmqError, LocalError, NoCluster, ParameterError
 from hpczmq.futures import JobFuture
 from hpczmq.jobfile import read
 from hpczmq.kernels import get
@@ -143,6 +143,8 @@ def collect(
             work[client.job(info.id, path=_PathOf(job, folders))] = job
         return _written(work, folders, watcher, palette, client.check)
     finally:
+        for future in work:  # here only: it leaves no file behind, and the job goes on
+            future.fail(LocalError(f"{future.name}: nobody waits for it any more"))
         folders.tidy()
 
 

@@ -135,17 +135,17 @@ class BatchProgress:
             self._explain()
 
     def _explain(self) -> None:
-        """Say why nothing comes, once, if there is more to say than that it takes its time."""
+        """Say why nothing comes, once, unless it is at work."""
         waiting = [future.id for future, _ in self._bars if not future.done()][:_ASKED_JOBS]
         rows: Sequence[JobInfo] = ()
         with suppress(HpczmqError):  # the cluster is away: whoever waits for it will say so
             rows = self._ask(waiting) if waiting else ()
-        for row in rows:
-            if row.cause and row.cause != self._reason:
-                self._reason = row.cause
-                self._console.print(Text(f"{shown(row.name or row.id)}: {printable(row.cause)}"))
-            if row.cause:
-                return
+        if any(row.running for row in rows):
+            return  # then it takes its time, and the others wait for it
+        row = next((row for row in rows if row.cause), None)
+        if row and row.cause != self._reason:
+            self._reason = row.cause
+            self._console.print(Text(f"{shown(row.name or row.id)}: {printable(row.cause)}"))
 
     def ended(self, row: Row) -> None:
         """A job's files are written."""

@@ -17,7 +17,6 @@ from hpczmq.model import (
     JobState,
     NodeMetrics,
     SlaveInfo,
-    SlaveState,
 )
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ _STATE_STYLES = {
     "ready": "green",
     "silent": "yellow",
     "lost": "bold red",
+    "left": "dim",
 }
 
 
@@ -122,10 +122,9 @@ def slaves(rows: Sequence[SlaveInfo]) -> Table:
         ">latency", ">heard",
     )  # fmt: skip
     for row in rows:
-        lost = row.state is SlaveState.LOST
         made.add_row(
             Text(shown(row.name)), state(row.state.name.lower()), str(row.slots),
-            str(0 if lost else row.metrics.slots_busy), str(row.tasks),
+            str(0 if row.state.gone else row.metrics.slots_busy), str(row.tasks),
             str(row.metrics.tasks_done), f"{row.metrics.cpu_percent:.0f} %",
             size(row.metrics.memory_free_bytes), f"{row.metrics.latency_s * 1e3:.1f} ms",
             f"{seconds(row.silent_s)} ago",

@@ -155,7 +155,8 @@ class Worker:
                 self._tick(now)
             case Assign():
                 # One that is not taken is not named in the heartbeats, and goes elsewhere.
-                if message.lease not in self.held() and not self._crippled:
+                welcome = self.membership.welcome is not None  # else: which queue is it from?
+                if welcome and message.lease not in self.held() and not self._crippled:
                     self.queue[message.lease] = message
             case Revoke(leases):
                 self._revoke(set(leases))

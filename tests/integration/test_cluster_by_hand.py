@@ -235,7 +235,7 @@ def test_a_slave_leaves_and_another_joins_half_way(lab: Lab) -> None:
         until(lambda: job.arrived_tasks > job.tasks / 4, "a quarter of the image is there")
         assert first.end(signal.SIGTERM) == 0
         (gone,) = client.slaves()
-        assert gone.state is SlaveState.LOST
+        assert gone.state is SlaveState.LEFT
         assert not job.done()
         lab.slave(master.address, "second", slots=2)
         assert same(job.result(60), LONG)
@@ -314,8 +314,8 @@ def test_nodes_take_their_settings_from_the_containers_variables(lab: Lab) -> No
 def test_top_goes_on_until_ctrl_c(town: Town) -> None:
     top = town.lab.launch("monitorear", "--master", town.master.address, "--intervalo", "0.1")
     until(lambda: b"esclavo2" in top.out.read_bytes() or top.is_dead(), "a frame is drawn")
-    assert top.end(signal.SIGINT) == 130
-    assert "Traceback" not in top.said()
+    assert top.end(signal.SIGINT) == 0
+    assert top.said() == ""
 
 
 def test_a_node_that_is_told_to_stop_ends_well(lab: Lab) -> None:

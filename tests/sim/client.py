@@ -166,9 +166,12 @@ class ClientNode(Node):
         def answered(answer: Message) -> None:
             order.cancelled |= isinstance(answer, Done) and order.id in answer.names
 
-        if order.id and self.alive:
-            order.cancels = True
-            self.ask(Cancel(0, (order.id,)), answered)
+        def wish() -> None:
+            if order.id and order.queue == self._queue:  # else another job may have that name
+                order.cancels = True
+                self.ask(Cancel(0, (order.id,)), answered)
+
+        self.post(wish)
 
     def give_up(self, order: Order) -> None:
         """Wait no longer for a job to be accepted."""

@@ -52,7 +52,9 @@ class Chaos:
 
         def strike() -> None:
             if self.going:
-                fault: Callable[[], None] = getattr(self, self.rng.choice(self.world.settings.faults))
+                fault: Callable[[], None] = getattr(
+                    self, self.rng.choice(self.world.settings.faults)
+                )
                 fault()
                 self._next()
 
@@ -156,7 +158,12 @@ def _bad_client(instance: bytes) -> list[Letter]:
     """A client that asks for what there is not, and says what only others may."""
     hello = Hello(Role.CLIENT, "stranger", instance, PROTOCOL, "")
     heartbeat = Heartbeat(7, Metrics(), (1, 2), 99)
-    messages = [hello, hello, Fetch(1, "nothing", 0, 1), Cancel(2, ("j1", "nothing"))]
+    messages: list[Message] = [
+        hello,
+        hello,
+        Fetch(1, "nothing", 0, 1),
+        Cancel(2, ("j1", "nothing")),
+    ]
     messages += [Ask(3, About.JOBS, ("nothing",)), Ask(4, About.METRICS), SetPolicy(5, "best")]
     messages += [Submitted(6, "j1", 1), heartbeat, Beat(0), Goodbye("enough"), Ping(8)]
     return [(message, ()) for message in messages]
@@ -182,7 +189,7 @@ def _bad_slave(instance: bytes) -> list[Letter]:
 
 def _bad_node(instance: bytes) -> list[Letter]:
     """Somebody of another version, who then claims to be a master."""
-    messages = [
+    messages: list[Message] = [
         Goodbye("I was never here"),
         Hello(Role.SLAVE, "stranger", instance, PROTOCOL + 1, ""),
         Hello(Role.MASTER, "stranger", instance, PROTOCOL, ""),

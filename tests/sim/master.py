@@ -21,7 +21,9 @@ from tests.sim.work import plan
 class MasterNode(Node):
     """The one master of a world."""
 
-    def __init__(self, setting: Setting, oracle: Oracle, heartbeat_s: float, policy: Policy) -> None:
+    def __init__(
+        self, setting: Setting, oracle: Oracle, heartbeat_s: float, policy: Policy
+    ) -> None:
         super().__init__(setting, "master")
         self.heartbeat_s, self.policy = heartbeat_s, policy
         self.oracle = oracle

@@ -6,6 +6,7 @@ hides what a single fault would show.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -36,7 +37,9 @@ class Settings:
     """One world's constants."""
 
     #: Slots and capabilities of each slave.
-    slaves: list[tuple[int, tuple[str, ...]]] = field(default_factory=lambda: [(2, ("sim",))] * 2)
+    slaves: Sequence[tuple[int, tuple[str, ...]]] = field(
+        default_factory=lambda: [(2, ("sim",))] * 2
+    )
     clients: int = 1
     memorias: int = 0
     heartbeat_s: float = 1.0
@@ -121,7 +124,9 @@ def _job(rng: Random, number: int, tasks: int) -> SimJob:
     if not job.is_map and rng.random() < 0.05:
         job.tasks = 0
     if job.tasks and rng.random() < 0.3:
-        fates = (Fate.RAISES, Fate.KILLS, Fate.HANGS) if job.timeout_s else (Fate.RAISES, Fate.KILLS)
+        fates = (
+            (Fate.RAISES, Fate.KILLS, Fate.HANGS) if job.timeout_s else (Fate.RAISES, Fate.KILLS)
+        )
         for index in rng.sample(range(job.tasks), min(job.tasks, rng.randint(1, 2))):
             job.fates[index] = rng.choice(fates)
     return job

@@ -118,7 +118,11 @@ class SlotProcess:
         self._say(lambda: self.slave.handle(event))
 
     def _later(self, delay_s: float, call: Callable[[], None]) -> None:
-        self.slave.timeline.after(delay_s, self.slave.mine(lambda: self.alive and call()))
+        def due() -> None:
+            if self.alive:
+                call()
+
+        self.slave.timeline.after(delay_s, self.slave.mine(due))
 
     def _say(self, call: Callable[[], None]) -> None:
         """Through its pipe to the slave, in order."""
@@ -216,4 +220,3 @@ class SlaveNode(Node):
                 self.crash(linger_s=1.0)
             case _:
                 assert_never(action)
-

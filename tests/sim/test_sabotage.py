@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hpczmq import limits
 from hpczmq.membership import Membership
 from hpczmq.messages import Assign, Beat, Chunk, Message
 from hpczmq.scheduler import ledger, members, placement
@@ -80,7 +81,7 @@ def pixels_are_paired_with_the_wrong_tasks(patch: Patch) -> None:
 
 
 def a_task_is_blamed_for_the_first_crash(patch: Patch) -> None:
-    patch.setattr(ledger, "limits", replace_in(ledger.limits, crash_limit=1))
+    patch.setattr(ledger, "limits", replace_in(limits, crash_limit=1))
 
 
 def no_task_is_ever_killed_for_its_timeout(patch: Patch) -> None:
@@ -137,12 +138,14 @@ def many_worlds() -> None:
 
 
 #: What is broken, and where that shows.
+lost_report = scenarios.test_a_lost_report_is_said_again_and_not_run_again
+untold_cancel = scenarios.test_nothing_runs_after_a_cancel_even_if_the_slaves_were_not_told
 SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     a_second_copy_is_accepted: many_worlds,
     acks_are_sent_for_nothing: many_worlds,
     leases_that_got_lost_are_never_given_back: many_worlds,
-    a_slave_forgets_what_it_has_said_once: scenarios.test_a_lost_report_is_said_again_and_not_run_again,
-    revokes_are_not_heeded: scenarios.test_nothing_runs_after_a_cancel_even_if_the_slaves_were_not_told,
+    a_slave_forgets_what_it_has_said_once: lost_report,
+    revokes_are_not_heeded: untold_cancel,
     a_reader_takes_whatever_chunk_comes: many_worlds,
     pixels_are_paired_with_the_wrong_tasks: many_worlds,
     a_task_is_blamed_for_the_first_crash: many_worlds,

@@ -143,7 +143,11 @@ def test_a_client_that_reconnects_gets_every_chunk_once() -> None:
         order = it.order(SimJob(0, 100, task_s=0.05))
         client = it.clients[0]
         for share in (10, 40, 70):
-            it.until(lambda least=share: len(order.got) >= least, 30.0)
+
+            def enough(least: int = share) -> bool:
+                return len(order.got) >= least
+
+            it.until(enough, 30.0)
             it.setting.network.cut(client.dealer)
         it.finish()  # that none arrives twice is checked as they come
         assert len(order.got) == 100

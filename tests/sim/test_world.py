@@ -86,7 +86,7 @@ def test_the_worlds_are_not_all_alike() -> None:
 
 
 def test_a_failure_names_its_seed_first_and_how_to_see_it_again() -> None:
-    with pytest.raises(SimulationFailed) as failed, World(17) as world:
+    with pytest.raises(SimulationFailed) as failed, World(17) as world:  # noqa: PT012 — the block
         world.run_for(1.0)
         raise ValueError("something is wrong")
     first, second, *trace = str(failed.value).splitlines()

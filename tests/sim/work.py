@@ -107,7 +107,8 @@ def job_of(jobs: list[SimJob], lease: Assign, task: Task) -> SimJob:
     assert index == task.index, f"task {task.index} of {lease.job} came with the spec of {index}"
     if not lease.items:
         assert wire.unpack(lease.params) == (number,), f"{lease.job} came with other parameters"
-    return jobs[number]
+    job: SimJob = jobs[number]
+    return job
 
 
 def paired(

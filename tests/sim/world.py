@@ -34,9 +34,10 @@ from tests.sim.work import Fate, SimJob
 #: After the last fault everything has to be over in this time, in simulated seconds.
 LIVENESS_S = 120.0
 #: Who takes the bounds that a world has of its own.
-TUNED = tuple(
-    f"hpczmq.{name}" for name in ("scheduler", "worker", "membership", "session", "memory")
-) + ("tests.sim",)
+TUNED = (
+    *[f"hpczmq.{name}" for name in ("scheduler", "worker", "membership", "session", "memory")],
+    "tests.sim",
+)
 REPLAY = "python -m pytest tests/sim/test_world.py --seed"
 
 
@@ -72,7 +73,8 @@ class World:
         self.memorias = [MemoriaNode(setting, f"memoria{n + 1}") for n in range(settings.memorias)]
         self.oracle.strict = self.is_calm
         self.master.start()
-        for node in (*self.slaves, *self.clients, *self.memorias):
+        nodes: list[SlaveNode | ClientNode | MemoriaNode] = [*self.slaves, *self.clients]
+        for node in [*nodes, *self.memorias]:
             node.start()
         return self
 
@@ -215,7 +217,8 @@ class World:
         ready = {s.instance for s in state.slaves.values() if s.state is SlaveState.READY}
         if ready != {slave.instance for slave in self.slaves} or len(ready) != len(state.slaves):
             yield f"the master's slaves are {[(s.name, s.state) for s in state.slaves.values()]}"
-        others = [node.dealer.connection for node in (*self.clients, *self.memorias)]
+        others = [node.dealer.connection for node in self.clients]
+        others += [node.dealer.connection for node in self.memorias]
         if set(state.clients) != {other.peer for other in others if other is not None}:
             yield f"the master's clients are {state.clients}"
 

@@ -36,6 +36,15 @@ class Cluster:
         self.futures.append(future)
         return future
 
+    def job(self, id: str, *, path: Any) -> JobFuture:
+        """See `Client.job`."""
+        return self.submit(JOBS[len(self.futures)], path=path)
+
+    def check(self) -> None:
+        """See `Client.check`."""
+        if any(future.done() for future in self.futures):
+            raise NoCluster("gone")
+
 
 def end(future: JobFuture) -> None:
     """The job's one task is done."""
@@ -103,3 +112,13 @@ def test_a_run_that_ends_early_leaves_no_empty_folder(tmp_path: Path) -> None:
         batch.run(JOBS, cluster, ResultWriter(tmp_path), watcher, "ocean", check)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job0", "results.csv"]
     assert cluster.cancelled == ["j2", "j3"]
+
+
+def test_jobs_that_are_fetched_go_on_when_the_fetching_ends_early(tmp_path: Path) -> None:
+    cluster: Any = Cluster()
+    infos = [replace(info(), id=f"j{n}", name=f"job{n}", params=pack({"value": n})) for n in (1, 2)]
+    with pytest.raises(NoCluster, match="gone"):
+        batch.collect(infos, cluster, ResultWriter(tmp_path), Watcher(cluster, 1), "ocean")
+    assert all(future.done() for future in cluster.futures)
+    assert not cluster.cancelled
+    assert not [*tmp_path.iterdir()]

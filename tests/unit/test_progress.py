@@ -83,13 +83,16 @@ def test_a_bar_that_has_ended_keeps_its_rate_if_there_is_room(
     assert ("20/s" in last) is rate
 
 
-def test_when_nothing_comes_the_reason_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("running", [0, 1])
+def test_when_nothing_comes_the_reason_is_told_once_unless_it_is_the_work_itself(
+    monkeypatch: pytest.MonkeyPatch, running: int
+) -> None:
     clock, asked = HandClock(), []
     monkeypatch.setattr("hpczmq.progress.Clock", lambda: clock)
 
     def ask(ids: list[str]) -> Sequence[JobInfo]:
         asked.append(ids)
-        return [info("no slave offers julia:Numpy")]
+        return [replace(info(id="j0"), running=running), info("no slave offers julia:Numpy")]
 
     screen = console(False)
     with BatchProgress(screen, ask) as progress:
@@ -98,4 +101,4 @@ def test_when_nothing_comes_the_reason_is_told_once(monkeypatch: pytest.MonkeyPa
             progress.look()
             clock.now_s += 1.0
     assert asked == [["j1"], ["j1"]]
-    assert said(screen).count("j1: no slave offers julia:Numpy") == 1
+    assert said(screen).count("j1: no slave offers julia:Numpy") == 1 - running

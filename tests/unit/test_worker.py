@@ -334,14 +334,18 @@ def test_a_worker_may_die_while_starting_for_ever(slave: WorkerBench) -> None:
 def test_a_slave_none_of_whose_workers_starts_takes_no_lease(slave: WorkerBench) -> None:
     slave.do(Tick())
     assert slave.one(Hello)
-    told(slave, lease(1, 0))
+    told(slave, lease(9, 0))
+    assert slave.core.held() == (), "before the welcome nobody knows of which queue it is"
+    told(slave, WELCOME, lease(1, 0))
+    slave.note("joined")
+    assert slave.one(Subscribe)
     for _ in range(limits.stumbles_max):
         assert slave.one(StartSlot)
         slave.do(SlotDied(0, "exit code 1"))
         slave.note("died while starting")
-        slave.later(10.0)
+        slave.later(1.0)
         slave.do(Tick())
-        slave.take(Hello)
+        slave.take(Heartbeat)
     assert slave.one(StartSlot)
     told(slave, lease(2, 1))
     assert slave.core.held() == (), "neither is named, so both go elsewhere"
