@@ -17,6 +17,14 @@ from hpczmq.errors import ProtocolError
 from hpczmq.jsontext import document
 
 
+class _Out(Console):
+    """The console of the results: a reader who has seen enough of them is no fault of the job."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `cli.main`; rich would end with exit code 1."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 class Output:
     """Both streams of one command. Colour only on a terminal, and not with NO_COLOR."""
 
@@ -26,7 +34,7 @@ class Output:
             raise OSError(errno.EBADF, "standard output is closed")
         # Piped, a table is as wide as it wants: scripts must not get cut or folded cells.
         width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-        self.out = Console(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+        self.out = _Out(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
         self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
 
     def show(self, shown: RenderableType, data: Any) -> None:

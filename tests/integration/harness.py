@@ -183,7 +183,7 @@ class Lab:
         self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = ""
     ) -> Program:
         """Start `hpczmq …`, and don't wait for it."""
-        command = [sys.executable, "-m", "hpczmq.cli", *arguments]
+        command = [sys.executable, str(ROOT / "cli.py"), *arguments]
         return self.start(arguments[0], command, env, stdin)
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Ended:

@@ -12,6 +12,7 @@ import pty
 import re
 import signal
 import socket
+import subprocess
 import sys
 from contextlib import closing
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import pytest
 
 import hpczmq
 from hpczmq.model import JobState, SlaveState
-from tests.integration.harness import MISBEHAVING, Ended, Lab, Program, until
+from tests.integration.harness import MISBEHAVING, ROOT, Ended, Lab, Program, until
 from tests.integration.pictures import LONG, same
 
 SMALL: dict[str, Any] = {"width": 64, "height": 48, "iterations": 60}
@@ -46,10 +47,18 @@ class Town:
     slaves: list[Program]
     memorias: list[Program]
 
+    def launch(self, *arguments: str, **options: Any) -> Program:
+        """Start a command that talks to this cluster."""
+        env = {"HPCZMQ_MASTER": self.master.address, **MISBEHAVING}
+        return self.lab.launch(*arguments, env=env, **options)
+
     def run(self, *arguments: str, **options: Any) -> Ended:
         """Run a command that talks to this cluster."""
-        env = {"HPCZMQ_MASTER": self.master.address, **MISBEHAVING, **options.pop("env", {})}
-        return self.lab.run(*arguments, env=env, **options)
+        return self.launch(*arguments, **options).ended()
+
+    def run_all(self, *commands: list[str], **options: Any) -> list[Ended]:
+        """Run several commands at once."""
+        return [started.ended() for started in [self.launch(*c, **options) for c in commands]]
 
     def submit(self, text: str) -> list[str]:
         """Hand jobs in; their ids."""
@@ -91,11 +100,11 @@ def town(shared_lab: Lab) -> Town:
 def test_a_question_is_answered_in_words_and_in_json(
     town: Town, verb: str, other: str, words: str
 ) -> None:
-    done = town.run(*verb.split()).fine()
-    assert words in done.out
+    done, asked = town.run_all(verb.split(), [*other.split(), "--json"])
+    assert words in done.fine().out
     assert done.err == ""
     assert "\x1b" not in done.out
-    answer = town.run(*other.split(), "--json").fine().json()
+    answer = asked.fine().json()
     assert answer is not None
     if verb in ("slaves", "metrics"):
         key = "name" if verb == "slaves" else "node"
@@ -103,17 +112,18 @@ def test_a_question_is_answered_in_words_and_in_json(
 
 
 def test_a_question_names_the_nodes_that_it_is_about(town: Town) -> None:
-    rows = town.run("metrics", "esclavo2", "--json").fine().json()
-    assert [row["node"] for row in rows] == ["esclavo2"]
-    assert town.run("alertas", "nobody", "--json").fine().json() == []
+    one, none = town.run_all(["metrics", "esclavo2", "--json"], ["alertas", "nobody", "--json"])
+    assert [row["node"] for row in one.fine().json()] == ["esclavo2"]
+    assert none.fine().json() == []
 
 
 @pytest.mark.parametrize("role", ["master", "slave", "memoria"])
 def test_every_node_answers_a_ping(town: Town, role: str) -> None:
     nodes = {"master": town.master, "slave": town.slaves[0], "memoria": town.memorias[1]}
     address = nodes[role].address
-    assert town.run("ping", address).fine().out.startswith(f"{role} ")
-    facts = town.run("ping", address, "--json").fine().json()
+    done, asked = town.run_all(["ping", address], ["ping", address, "--json"])
+    assert done.fine().out.startswith(f"{role} ")
+    facts = asked.fine().json()
     assert facts["role"] == role
     assert 0 < facts["round_trip_s"] < 60
     assert facts["address"] == f"tcp://{address}"
@@ -141,7 +151,7 @@ def test_colours_are_for_terminals_and_not_for_those_who_want_none(town: Town) -
 def on_a_terminal(town: Town, verb: str, env: dict[str, str]) -> bytes:
     """What a command prints on a terminal."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "hpczmq.cli", verb, "--master", town.master.address]
+    command = [sys.executable, str(ROOT / "cli.py"), verb, "--master", town.master.address]
     process = psutil.Popen(command, env=town.lab.environment(env), stdout=theirs)
     os.close(theirs)
     printed = b""
@@ -203,25 +213,37 @@ def test_a_job_that_failed_gives_exit_code_1_and_its_cause(town: Town) -> None:
 
 def test_what_the_master_does_not_know_is_refused(town: Town) -> None:
     words = "job j999 is not known here: `hpczmq jobs` lists those that are\n"
-    for verb in ("job", "wait", "fetch", "cancel"):
-        assert town.run(verb, "j999").refused() == words
+    for done in town.run_all(*([verb, "j999"] for verb in ("job", "wait", "fetch", "cancel"))):
+        assert done.refused() == words
     words = "kernel = nosuch: must be a kernel installed here"
     assert words in town.run("submit", "-", stdin='[[job]]\nkernel="nosuch"\n').refused()
 
 
 def test_without_a_cluster_every_command_says_so_with_exit_code_3(town: Town) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    away = ("--master", nobody, "--timeout", "0.3")
-    for arguments in (["status"], ["submit", "-"], ["run", "-"], ["top"], ["cancel", "j1"]):
-        words = town.run(*arguments, *away, stdin=LINE).refused(code=3)
+    away = ["--master", nobody, "--timeout", "0.3"]
+    commands = ["status"], ["submit", "-"], ["run", "-"], ["top"], ["cancel", "j1"]
+    for done in town.run_all(*([*command, *away] for command in commands), stdin=LINE):
+        words = done.refused(code=3)
         assert words.startswith(f"tcp://{nobody}: no master answered in 0.3 s: start one with")
     assert "nothing answered" in town.run("ping", nobody, "--timeout", "0.3").refused(code=3)
 
 
 def test_an_address_that_is_none_is_bad_usage(town: Town) -> None:
     words = "address = 'no where:x': must be HOST or HOST:PORT\n"
-    assert town.run("status", "--master", "no where:x").refused() == words
-    assert town.run("ping", "no where:x").refused() == words
+    for done in town.run_all(["status", "--master", "no where:x"], ["ping", "no where:x"]):
+        assert done.refused() == words
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(town: Town) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, str(ROOT / "cli.py"), "slaves", "--master", town.master.address]
+    done = subprocess.run(
+        command, env=town.lab.environment(), stdout=theirs, stderr=subprocess.PIPE, check=False
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 # --- Nodes that come and go ---------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from tests.integration.embedded import HANG, start_run, started, until_at_work
@@ -18,6 +19,12 @@ from tests.integration.pictures import LONG
 IMAGE = "[[job]]\n" + "".join(f"{key} = {value!r}\n" for key, value in LONG.items()) + HANG
 #: Thirty results to write, with something that keeps the run from its end.
 MANY = '[[job]]\nkernel = "echo"\nvalue = 1\n' * 30 + '[[job]]\nkernel = "hang"\n'
+
+
+def loading(lab: Lab, run: Program) -> None:
+    """The moment when the program is still being loaded, or just was."""
+    process = psutil.Process(run.pid)
+    until(lambda: any("zmq" in part.path for part in process.memory_maps()), "zmq is loaded")
 
 
 def starting(role: str) -> Callable[[Lab, Program], None]:
@@ -46,6 +53,7 @@ def writing(lab: Lab, run: Program) -> None:
 
 
 MOMENTS = [
+    pytest.param(HANG, loading, id="loading"),
     pytest.param(HANG, starting("master"), id="master-starts"),
     pytest.param(HANG, starting("slave"), id="slave-starts"),
     pytest.param(HANG, starting("memoria"), id="memoria-starts"),

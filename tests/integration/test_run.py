@@ -54,7 +54,9 @@ def write(lab: Lab, name: str, text: str | bytes) -> str:
 
 
 def test_a_job_file_ends_in_the_files_that_are_promised(lab: Lab) -> None:
-    done = lab.run("run", write(lab, "jobs.txt", JOBS), "--out", "out").fine()
+    # As the installed command does it: by the module, from whatever folder.
+    command = [sys.executable, "-m", "hpczmq.cli", "run", write(lab, "jobs.txt", JOBS)]
+    done = lab.start("run", [*command, "--out", "out"]).ended().fine()
     lab.until_empty("after a run")
     out = lab.folder / "out"
     files = ("counts.npy", "image.png", "job.json")
@@ -81,9 +83,8 @@ def test_a_job_file_ends_in_the_files_that_are_promised(lab: Lab) -> None:
 
 
 def test_run_from_the_clone_reads_stdin_and_prints_one_json_document(lab: Lab) -> None:
-    command = [sys.executable, str(ROOT / "cli.py"), "correr", "-", "--json", "--salida", "out"]
-    program = lab.start("cli.py", [*command, *SMALL], {"PYTHONPATH": ""}, JOBS)
-    rows = program.ended().fine().json()
+    arguments = ["correr", "-", "--json", "--salida", "out", *SMALL]
+    rows = lab.run(*arguments, env={"PYTHONPATH": ""}, stdin=JOBS).fine().json()
     lab.until_empty("after a run")
     assert [row["state"] for row in rows] == ["done"] * 3
     assert [row["folder"] for row in rows] == ["out/j1", "out/j2", "out/fast"]
@@ -128,6 +129,18 @@ def test_the_second_run_into_a_folder_adds_to_its_table(lab: Lab) -> None:
     for _ in range(2):
         lab.run("run", file, *SMALL).fine()
     assert [row["folder"] for row in table(lab.folder / "results")] == ["a", "a-2", "a", "a-2"]
+
+
+def test_a_result_that_does_not_fit_the_disk_is_named_and_leaves_no_half_of_it(lab: Lab) -> None:
+    limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000,) * 2)"
+    limit = [sys.executable, "-c", f"{limited}; os.execv(sys.argv[1], sys.argv[1:])"]
+    run = [sys.executable, str(ROOT / "cli.py"), "run", write(lab, "jobs.txt", "Numpy,400,400,9\n")]
+    done = lab.start("run", [*limit, *run, *SMALL]).ended()
+    assert done.code != 0
+    assert "results/j1/counts.npy: File too large: raise the limit (ulimit -f)" in done.err
+    assert "Traceback" not in done.err
+    lab.until_empty("after a run that failed")
+    assert not lab.parts()
 
 
 # --- What is refused ----------------------------------------------------------------------------

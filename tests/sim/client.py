@@ -43,8 +43,7 @@ class Order:
     id: str = ""
     queue: bytes = b""
     refused: str = ""
-    #: Whether the user has asked for its end, and what was answered.
-    cancels: bool = False
+    #: Whether it was ended when the user asked for that.
     cancelled: bool = False
     #: The wish to submit it, and whether the user has waited long enough for the answer.
     token: int = 0
@@ -81,7 +80,7 @@ class Order:
         done = sum(outcome.status.good for outcome in self.got.values())
         assert (info.tasks, info.done) == (job.tasks, done), f"{done} of {job} are here: {info}"
         if info.state is JobState.CANCELLED:
-            assert self.cancels or may_be_cancelled, f"{self.id} was cancelled by nobody"
+            assert may_be_cancelled, f"{self.id} was cancelled by nobody"
             assert info.cause, f"{self.id} does not say who has cancelled it"
             return
         assert not self.cancelled, f"{self.id} was cancelled, and is {info.state.name}"
@@ -160,6 +159,14 @@ class ClientNode(Node):
             self.post(lambda: self._submit(order))
         return order
 
+    def attach(self, other: Order) -> None:
+        """Want the results of somebody else's job, too."""
+        if other.id and other.queue == self._queue and not self._new:
+            order = Order(other.job, other.uid, other.id, other.queue)
+            if all(order.id != mine.id for mine in self.orders):
+                self.orders.append(order)
+                self.post(lambda: self._follow(order))
+
     def cancel(self, order: Order) -> None:
         """Want a job's end, if its id is known by now."""
 
@@ -168,7 +175,7 @@ class ClientNode(Node):
 
         def wish() -> None:
             if order.id and order.queue == self._queue:  # else another job may have that name
-                order.cancels = True
+                self.setting.cancels.add((order.queue, order.id))
                 self.ask(Cancel(0, (order.id,)), answered)
 
         self.post(wish)
@@ -225,7 +232,7 @@ class ClientNode(Node):
     def _begin_anew(self, order: Order) -> None:
         """The master has lost the job: what else could one do?"""
         order.id, order.got, order.uid = "", {}, self.rng.randbytes(16)
-        order.cancels = order.cancelled = False
+        order.cancelled = False
         self._submit(order)
 
     @property

@@ -220,6 +220,9 @@ class Users:
             made = client.order(job)  # type: ignore[arg-type]
             if rng.random() < world.settings.cancels:
                 world.timeline.after(rng.uniform(0.0, 4.0), lambda: client.cancel(made))
+            if rng.random() < 0.1:
+                reader = rng.choice(world.clients)
+                world.timeline.after(rng.uniform(0.5, 4.0), lambda: reader.attach(made))
             if rng.random() < 0.05:
                 world.timeline.after(rng.uniform(0.0, 1.0), lambda: client.give_up(made))
             if rng.random() < 0.1:

@@ -38,6 +38,8 @@ class Weather:
     copies: float = 0.0
     #: Share of the published messages that are lost.
     published_loss: float = 0.0
+    #: How fast pixels travel, each way; what is sent after them waits.
+    bytes_per_s: float = inf
 
 
 @dataclass(slots=True)
@@ -191,7 +193,7 @@ class Network:
                 self.router(connection.peer, *_opened(frames, message))
 
         for extra_s in self._copies(True, dealer, message):
-            connection.up_s = max(connection.up_s, self._timeline.now + self._delay())
+            connection.up_s = self._arrival_s(connection.up_s, frames)
             self._timeline.at(connection.up_s + extra_s, arrive)
 
     def send_down(self, peer: bytes, message: Message, frames: Sequence[Buffer]) -> bool:
@@ -211,7 +213,7 @@ class Network:
                 dealer.arrive(*_opened(sealed, message))
 
         for extra_s in self._copies(False, dealer, message):
-            connection.down_s = max(connection.down_s, self._timeline.now + self._delay())
+            connection.down_s = self._arrival_s(connection.down_s, sealed)
             self._timeline.at(connection.down_s + extra_s, arrive)
         return True
 
@@ -234,6 +236,11 @@ class Network:
             lost = self._rng.random() < self.weather.published_loss
             if dealer.connection is not None and topic in dealer.topics and not lost:
                 self._timeline.after(self._delay(), self._publication(dealer, frames, message))
+
+    def _arrival_s(self, before_s: float, frames: Sequence[bytes]) -> float:
+        """When a message arrives that is sent behind those that arrive before."""
+        wire_s = sum(map(len, frames[2:])) / self.weather.bytes_per_s
+        return max(before_s + wire_s, self._timeline.now + self._delay() + wire_s)
 
     def _delay(self) -> float:
         return self._rng.uniform(0.0001, self.weather.delay_s)

@@ -22,6 +22,8 @@ class Setting:
         self.network = Network(self.timeline, self.rng, self.trace)
         #: All that will ever be submitted, by number.
         self.jobs: list[SimJob] = []
+        #: Jobs that somebody wanted ended: queue and id.
+        self.cancels: set[tuple[bytes, str]] = set()
         #: Whether things go wrong by chance: workers that don't start, and so on.
         self.faults = False
         #: What the master's clock says, in seconds.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 from hpczmq import limits
@@ -90,6 +91,7 @@ def draw(rng: Random) -> Settings:
             loss=rng.choice((0.0, 0.0, 0.02, 0.15)),
             copies=rng.choice((0.0, 0.0, 0.05, 0.2)),
             published_loss=rng.choice((0.0, 0.3, 1.0)),
+            bytes_per_s=rng.choice((inf, inf, 1000.0)),
         )
     return settings
 

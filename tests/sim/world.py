@@ -115,7 +115,7 @@ class World:
         self.calm_s = self.timeline.now
         self.until(lambda: not self.left(), LIVENESS_S, lambda: "\n".join(self.left()))
         for order in self.orders:
-            order.check(may_be_cancelled)
+            order.check(may_be_cancelled or (order.queue, order.id) in self.setting.cancels)
         self._check_thrift()
 
     def run_for(self, seconds: float) -> None:
