@@ -17,12 +17,20 @@ from hpczmq.errors import ProtocolError
 from hpczmq.jsontext import document
 
 
-class _Out(Console):
-    """The console of the results: a reader who has seen enough of them is no fault of the job."""
+class _Progress(Console):
+    """Where it is told how things go: they go on when nobody reads that any more."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to `cli.main`; rich would end with exit code 1."""
-        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        """Be quiet from here on; rich would end the program."""
+        self.quiet = True
+
+
+class _Results(Console):
+    """Where results go; a reader who has seen enough of them is no fault of the jobs."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `cli.main`; rich would end the program with exit code 1."""
+        raise BrokenPipeError  # without a number, which typer would take for its own
 
 
 class Output:
@@ -34,13 +42,16 @@ class Output:
             raise OSError(errno.EBADF, "standard output is closed")
         # Piped, a table is as wide as it wants: scripts must not get cut or folded cells.
         width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-        self.out = _Out(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
-        self.err = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.out = _Results(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
+        self.err = _Progress(file=sys.stderr, highlight=False, soft_wrap=True)
 
     def show(self, shown: RenderableType, data: Any) -> None:
         """Print a result, in the form that was asked for."""
         if self.as_json:
-            sys.stdout.write(document(plain(data)))
+            try:
+                sys.stdout.write(document(plain(data)))
+            except BrokenPipeError:
+                raise BrokenPipeError from None  # without a number, as above
         else:
             self.out.print(shown)
 

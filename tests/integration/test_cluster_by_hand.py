@@ -235,15 +235,22 @@ def test_an_address_that_is_none_is_bad_usage(town: Town) -> None:
         assert done.refused() == words
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(town: Town) -> None:
-    ours, theirs = os.pipe()
-    os.close(ours)
-    command = [sys.executable, str(ROOT / "cli.py"), "slaves", "--master", town.master.address]
-    done = subprocess.run(
-        command, env=town.lab.environment(), stdout=theirs, stderr=subprocess.PIPE, check=False
-    )
-    os.close(theirs)
-    assert (done.returncode, done.stderr) == (0, b"")
+def test_readers_who_have_seen_enough_harm_no_run(town: Town) -> None:
+    (town.lab.folder / "jobs.txt").write_text(LINE)
+    for json_too in ([], ["--json"]):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        arguments = ["run", "jobs.txt", "--out", f"unread{len(json_too)}", *json_too]
+        command = [sys.executable, str(ROOT / "cli.py"), *arguments]
+        env = town.lab.environment({"HPCZMQ_MASTER": town.master.address})
+        folder = town.lab.folder
+        # Nobody reads its results, nor how it goes.
+        done = subprocess.run(
+            command, cwd=folder, env=env, stdout=theirs, stderr=theirs, check=False
+        )
+        os.close(theirs)
+        assert done.returncode == 0
+        assert same(numpy.load(folder / arguments[3] / "small" / "counts.npy"), SMALL)
 
 
 # --- Nodes that come and go ---------------------------------------------------------------------

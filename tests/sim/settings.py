@@ -6,7 +6,6 @@ hides what a single fault would show.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from random import Random
@@ -38,9 +37,7 @@ class Settings:
     """One world's constants."""
 
     #: Slots and capabilities of each slave.
-    slaves: Sequence[tuple[int, tuple[str, ...]]] = field(
-        default_factory=lambda: [(2, ("sim",))] * 2
-    )
+    slaves: list[tuple[int, tuple[str, ...]]] = field(default_factory=lambda: [(2, ("sim",))] * 2)
     clients: int = 1
     memorias: int = 0
     heartbeat_s: float = 1.0

@@ -31,7 +31,7 @@ from tests.sim.world import World
 def world(slaves: int = 2, slots: int = 1, memorias: int = 0, **tuning: float) -> Iterator[World]:
     """A world in which nothing goes wrong by chance, when everybody has joined."""
     tuning = {"lost_shown_s": 1.0, "client_silent_s": 5.0, **tuning}
-    nodes = [(slots, ("sim",))] * slaves
+    nodes: list[tuple[int, tuple[str, ...]]] = [(slots, ("sim",))] * slaves
     settings = Settings(nodes, memorias=memorias, tuning=tuning, calm=False)
     with World(1, settings) as made:
         made.run_for(2.0)
