@@ -374,7 +374,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise KeyboardInterrupt
         return int(result or 0)
     except typer.exceptions.TyperException as error:  # bad usage
-        print(f"{error.format_message()} (`hpczmq --help` tells more)", file=sys.stderr)
+        if message := error.format_message():  # none: that was the help already
+            print(f"{message} (`hpczmq --help` tells more)", file=sys.stderr)
         return 2
     except HpczmqError as error:
         print(printable(str(error)), file=sys.stderr)

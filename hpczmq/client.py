@@ -77,6 +77,9 @@ class Client:
 
     def _meet(self) -> None:
         if not self._pump.met.wait(self.timeout_s):
+            if self._pump.junk:
+                reason = f"what answers is no master of this version: {self._pump.junk}"
+                raise NoCluster(f"{self.address}: {reason}")
             raise NoCluster(
                 f"{self.address}: no master answered in {self.timeout_s:g} s:"
                 " start one with `hpczmq master`, or name another with --master"

@@ -53,6 +53,8 @@ class Pump(threading.Thread):
         #: Set when the master has welcomed us, or has refused us (then `refused` says why).
         self.met = threading.Event()
         self.refused = ""
+        #: What was wrong with the last message that was none; empty while all of them were good.
+        self.junk = ""
         self._core = Session(
             name, uuid.uuid4().bytes, protocol=PROTOCOL, software=f"hpczmq {__version__}"
         )
@@ -174,7 +176,9 @@ class Pump(threading.Thread):
             try:
                 message, buffers = wire.decode(frames)
             except ProtocolError as error:
-                log.warning("dropped a message of the master: %s", error)
+                if not self.junk:
+                    log.warning("dropped a message of the master: %s", error)
+                self.junk = str(error)
                 continue
             self._handle(Received(message, buffers))
 

@@ -184,7 +184,7 @@ class Lab:
     ) -> Program:
         """Start `hpczmq …`, and don't wait for it."""
         command = [sys.executable, str(ROOT / "cli.py"), *arguments]
-        return self.start(arguments[0], command, env, stdin)
+        return self.start(arguments[0] if arguments else "hpczmq", command, env, stdin)
 
     def run(self, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Ended:
         """Run `hpczmq …` to its end."""

@@ -173,6 +173,20 @@ def test_a_message_that_is_not_for_its_sender_is_refused_and_counted(nodes: list
         assert client.status().frames_dropped == before + 3
 
 
+def test_something_else_where_the_master_should_be_is_told_from_nothing(lab: Lab) -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as other:
+        port = other.bind_to_random_port("tcp://127.0.0.1")
+        asked = lab.launch("status", "--master", f"127.0.0.1:{port}", "--timeout", "3")
+        while asked.popen.poll() is None:
+            if other.poll(100):
+                peer, *_ = other.recv_multipart()
+                other.send_multipart([peer, b"HZ1", msgpack.packb([2, "welcome", "you"])])
+    lines = asked.ended().refused(code=3).splitlines()
+    assert len(lines) == 2  # each of many answers is not told of
+    assert lines[0].startswith("dropped a message of the master: ")
+    assert f"127.0.0.1:{port}: what answers is no master of this version: fields" in lines[1]
+
+
 def test_a_thousand_strangers_who_come_and_go_leave_nothing(nodes: list[Program]) -> None:
     master = nodes[0]
 

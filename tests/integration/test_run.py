@@ -233,6 +233,13 @@ def test_bad_usage_is_refused_and_nothing_is_started(
     assert not seen
 
 
+def test_without_arguments_there_is_help_and_nothing_else(lab: Lab) -> None:
+    bare, asked = lab.run(), lab.run("--help")
+    assert (bare.code, asked.code) == (2, 0)
+    assert "Usage: hpczmq [OPTIONS] COMMAND" in asked.out
+    assert (bare.out + bare.err).strip() == (asked.out + asked.err).strip()
+
+
 def test_the_spy_sees_what_a_good_run_starts(lab: Lab) -> None:
     done, seen = spied(lab, "run", write(lab, "good.txt", GOOD), *SMALL)
     done.fine()

@@ -15,13 +15,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With a seed, leave out what has none."""
+    """With a seed, leave out what has none, and what has it a second time."""
     if config.getoption("--seed", default=None) is None:
         return
     seedless = [
         item
         for item in items
-        if _HERE in item.path.parents and "seeds" not in getattr(item, "fixturenames", ())
+        if _HERE in item.path.parents
+        if item.get_closest_marker("slow") or "seeds" not in getattr(item, "fixturenames", ())
     ]
     config.hook.pytest_deselected(items=seedless)
     items[:] = [item for item in items if item not in seedless]

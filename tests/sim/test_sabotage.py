@@ -118,6 +118,14 @@ def a_probe_is_taken_for_an_echo(patch: Patch) -> None:
     patch.setattr(Membership, "heard", fooled)
 
 
+def slaves_keep_what_they_had_of_an_older_master(patch: Patch) -> None:
+    patch.setattr(Worker, "_start_over", lambda self: None)
+
+
+def readers_go_on_with_the_jobs_of_an_older_master(patch: Patch) -> None:
+    patch.setattr(Session, "_start_over", lambda self: None)
+
+
 def everything_is_fetched_twice(patch: Patch) -> None:
     fetch = Session._fetch
     patch.setattr(
@@ -153,6 +161,8 @@ SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     a_slave_gets_more_than_it_may_hold: many_worlds,
     tasks_are_handed_out_in_their_order_even_those_that_are: many_worlds,
     a_probe_is_taken_for_an_echo: many_worlds,
+    slaves_keep_what_they_had_of_an_older_master: many_worlds,
+    readers_go_on_with_the_jobs_of_an_older_master: many_worlds,
     everything_is_fetched_twice: many_worlds,
 }
 

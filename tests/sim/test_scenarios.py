@@ -20,6 +20,7 @@ from hpczmq.messages import (
     Submitted,
 )
 from hpczmq.model import JobState, SlaveState, Status
+from hpczmq.scheduler.events import Stop
 from tests.sim.network import Censor
 from tests.sim.settings import Settings
 from tests.sim.slave import SlotProcess
@@ -28,11 +29,13 @@ from tests.sim.world import World
 
 
 @contextmanager
-def world(slaves: int = 2, slots: int = 1, memorias: int = 0, **tuning: float) -> Iterator[World]:
+def world(
+    slaves: int = 2, slots: int = 1, clients: int = 1, memorias: int = 0, **tuning: float
+) -> Iterator[World]:
     """A world in which nothing goes wrong by chance, when everybody has joined."""
     tuning = {"lost_shown_s": 1.0, "client_silent_s": 5.0, **tuning}
     nodes: list[tuple[int, tuple[str, ...]]] = [(slots, ("sim",))] * slaves
-    settings = Settings(nodes, memorias=memorias, tuning=tuning, calm=False)
+    settings = Settings(nodes, clients, memorias, tuning=tuning, calm=False)
     with World(1, settings) as made:
         made.run_for(2.0)
         yield made
@@ -182,6 +185,28 @@ def test_a_master_that_stood_still_loses_nobody() -> None:
         assert it.oracle.begun[order.id] == 4
 
 
+def test_a_master_that_starts_anew_takes_nothing_of_the_old_one_for_its_own() -> None:
+    with world(slots=2) as it:
+        old = it.order(SimJob(0, 12, is_map=True, task_s=1.0, steady=True))
+        it.until(lambda: len(old.got) > 1, 5.0)
+        name, queue = old.id, old.queue
+        it.master.crash()
+        it.run_for(0.5)
+        it.master.start()
+        new = it.order(SimJob(1, 12, is_map=True, task_s=0.3, steady=True))
+        it.finish()  # each order checks that it has its own results, and each once
+        assert name in (old.id, new.id), "the names are given again"
+        assert queue not in (old.queue, new.queue), "but not in the same queue"
+
+
+def test_a_master_that_ends_says_so() -> None:
+    with world() as it:
+        it.master.handle(Stop())
+        it.run_for(0.1)
+        heard = [slave.core.membership.control for slave in it.slaves]
+        assert [control is not None and control.closing for control in heard] == [True, True]
+
+
 def test_a_slave_whose_workers_never_start_holds_no_job_up() -> None:
     with world(slaves=3) as it:
         broken = it.slaves[0]
@@ -262,23 +287,33 @@ def test_a_clear_whose_answer_was_lost_is_answered_again_and_not_done_again() ->
         assert after.info.state is JobState.DONE
 
 
-def test_results_that_nobody_came_for_are_forgotten_and_that_is_said() -> None:
-    with world(jobs_ended_max=1) as it:
-        client = it.clients[0]
+def test_results_of_long_ago_are_forgotten_and_that_is_said() -> None:
+    with world(clients=2, jobs_ended_max=1) as it:
+        early, late = it.clients
         first = it.order(SimJob(0, 2, task_s=0.01))
-        it.until(lambda: bool(first.id), 1.0)
-        client.crash()
-        it.run_for(3.0)
-        client.start()
         it.until(lambda: first.info is not None, 5.0)
-        client.crash()
+        early.stop()
+        it.run_for(1.0)
+        second = it.order(SimJob(1, 1, task_s=0.01), client=1)
+        it.until(lambda: second.info is not None, 5.0)
+        assert list(it.master.core.state.jobs) == [second.id]
+        assert list(it.master.chunks) == [second.id]
         first.info, first.got = None, {}
-        it.slaves[0].trace("the client wants it all once more, and another job comes between")
-        it.order(SimJob(1, 1, task_s=0.01))
-        client.orders.reverse()  # the new one is submitted first
-        client.start()
-        it.until(lambda: first.over and client.orders[0].over, 10.0)
-        assert "not known" in first.refused or first.info is not None
+        early.start()
+        it.until(lambda: first.over, 5.0)
+        assert "is not known here" in first.refused
+        assert late.core.followed == {}
+
+
+def test_what_somebody_still_reads_is_not_forgotten() -> None:
+    with world(clients=2, jobs_ended_max=1, chunk_credit=1) as it:
+        first = it.order(SimJob(0, 60, task_s=0.001))
+        it.until(lambda: len(first.got) > 1, 5.0)
+        it.clients[0].pause(6.0)
+        second = it.order(SimJob(1, 1, task_s=0.001), client=1)
+        it.until(lambda: second.info is not None, 5.0)
+        it.finish()
+        assert len(first.got) == 60
 
 
 def test_an_alert_ends_with_the_slave_that_it_is_about() -> None:

@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     only = metafunc.config.getoption("--seed", default=None)
     many = metafunc.definition.get_closest_marker("slow") is not None
     if only is not None:
-        chosen: list[Sequence[int]] = [] if many else [[only]]
+        chosen: list[Sequence[int]] = [[only]]
     else:
         chosen = batches(MORE_SEEDS, MORE_BATCH) if many else batches(range(SEEDS), BATCH)
     metafunc.parametrize("seeds", chosen, ids=[f"{seeds[0]}-{seeds[-1]}" for seeds in chosen])
