@@ -78,16 +78,21 @@ def discs(c_re: float, c_im: float) -> tuple[Disc, ...]:
     Any two floats may be given. There is none (an empty tuple) if |c| > 2, if there is no
     attracting cycle, and if one is too long or too weak to be found or certified.
     """
+    return tuple(_disc(circle) for circle in circles(c_re, c_im))
+
+
+def circles(c_re: float, c_im: float) -> tuple[Circle, ...]:
+    """The circles behind `discs`, with their exact radii. At most 0.05 s."""
     if not math.hypot(c_re, c_im) <= 2:  # NaN too
         return ()
     for cycle in _cycles(complex(c_re, c_im)):
-        for circles in _candidates(cycle, complex(c_re, c_im)):
-            if certified(c_re, c_im, circles):
-                return tuple(_disc(circle) for circle in circles)
+        for found in _candidates(cycle, complex(c_re, c_im)):
+            if certified(c_re, c_im, found):
+                return found
     return ()
 
 
-def certified(c_re: float, c_im: float, circles: Sequence[Circle]) -> bool:
+def certified(c_re: float, c_im: float, ring: Sequence[Circle]) -> bool:
     """Whether a step from each circle's disc ends in the next one's, all of them inside |z| <= 2.
 
     Exact: its arithmetic is rational. The last circle is followed by the first. At least one
@@ -96,8 +101,10 @@ def certified(c_re: float, c_im: float, circles: Sequence[Circle]) -> bool:
     real, imag = Fraction(c_re), Fraction(c_im)
     if real * real + imag * imag > 4:
         return False
-    following = [*circles[1:], circles[0]]
-    return all(_leads_to(here, there, real, imag) for here, there in zip(circles, following))
+    following = [*ring[1:], ring[0]]
+    return all(
+        _leads_to(here, there, real, imag) for here, there in zip(ring, following, strict=True)
+    )
 
 
 def _leads_to(here: Circle, there: Circle, c_re: Fraction, c_im: Fraction) -> bool:
@@ -169,7 +176,7 @@ def _refined(z: complex, c: complex, period: int) -> list[complex]:
     cycle = [z]
     while len(cycle) < period:
         cycle.append(cycle[-1] * cycle[-1] + c)
-    return cycle
+    return cycle if all(_square(a) <= 4 for a in cycle) else []
 
 
 def _period(cycle: list[complex]) -> int:
@@ -180,18 +187,21 @@ def _period(cycle: list[complex]) -> int:
     return next(same, length)
 
 
-def _candidates(cycle: list[complex], c: complex) -> Iterator[list[Circle]]:
+def _candidates(cycle: list[complex], c: complex) -> Iterator[tuple[Circle, ...]]:
     """Circles around the cycle's points, the largest first."""
     sizes = [abs(a) * _UP for a in cycle]
     following = [*cycle[1:], cycle[0]]
-    errors = [(abs(a * a + c - b) + 2 * float(STEP_ERROR)) * _UP for a, b in zip(cycle, following)]
+    errors = [
+        (abs(a * a + c - b) + 2 * float(STEP_ERROR)) * _UP
+        for a, b in zip(cycle, following, strict=True)
+    ]
     largest = _largest(sizes, errors)
     for part in _SHRINK:
         radii = [largest * (1 - part)]
-        for size, error in zip(sizes, errors):
+        for size, error in zip(sizes, errors, strict=True):
             radii.append((2 * size * radii[-1] + radii[-1] * radii[-1] + error) * _UP)
         if radii.pop() <= radii[0]:
-            yield [Circle(a.real, a.imag, r) for a, r in zip(cycle, radii)]
+            yield tuple(Circle(a.real, a.imag, r) for a, r in zip(cycle, radii, strict=True))
 
 
 def _largest(sizes: list[float], errors: list[float]) -> float:
@@ -205,7 +215,7 @@ def _largest(sizes: list[float], errors: list[float]) -> float:
     for _ in range(60):
         middle = (low + high) / 2
         r, slope = middle, 1.0
-        for size, error in zip(sizes, errors):
+        for size, error in zip(sizes, errors, strict=True):
             slope *= 2 * (size + r)
             r = 2 * size * r + r * r + error
         if r <= middle or slope < 1:
