@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 #: Pixels of a block: zx, zy, xx and yy take 1 MiB, the second-level cache of a core. Smaller ones
 #: lose more to the calls of NumPy than they gain.
 BLOCK_PIXELS = 32_768
-#: Pixels of a swath, or one row if that is longer: 32 MiB for its largest arrays. In a larger one
-#: the few that live long fill more of a block, and the calls of NumPy cost less.
-SWATH_PIXELS = 2**20
+#: Pixels of a swath, or one row if that is longer; its arrays take 6 MiB. In a large one the few
+#: that live long still fill a block, and the calls of NumPy cost less.
+SWATH_PIXELS = 2**18
 #: Iterations of a round, at least and at most: longer while few pixels escape.
 ROUND_MIN = 8
 ROUND_MAX = 128
@@ -122,11 +122,11 @@ def _next_length(size: int, escaped: int, length: int) -> int:
     """Iterations of the next round, after one of `length` in which so many of `size` escaped.
 
     The longer, the fewer looks at all pixels, and the further the escaped run on for nothing: the
-    two cost the same at about the square root of `size` over those that escape in an iteration.
+    best grows with the square root of `size` over those that escape in an iteration.
     """
     if not escaped:
         return min(2 * length, ROUND_MAX)
-    even = math.isqrt(2 * (size + CALL_PIXELS) * length // escaped)
+    even = math.isqrt(8 * (size + CALL_PIXELS) * length // escaped)
     return max(ROUND_MIN, min(even, 2 * length, ROUND_MAX))
 
 
