@@ -6,7 +6,7 @@ move together, so that the work shrinks with what is alive. What makes it fast:
 
 - While many escape, each iteration counts who is still inside. When few do, rounds are longer and
   not looked into: at their end the escaped ones are run again from the round's start, and counted.
-  With |c| < 2 a look at the end misses nobody, for an orbit that left never comes back.
+  Unless |c| is nearly 2 or more, that misses nobody, for an orbit that left never comes back.
 - An orbit in a trap disc never escapes: its pixel is done (kernels/trap.py).
 - Arrays start at a cache line: NumPy's loops are half as fast again as on what malloc gives.
 
@@ -46,10 +46,10 @@ ROUND_MIN = 8
 ROUND_MAX = 128
 #: A call of NumPy costs as much as its loop over so many pixels.
 CALL_PIXELS = 1_300
-#: Iterations that cost as much as the test of one disc, so many times over: tests of the trap take
-#: no more than a fifth of a round.
+#: One disc is tested for each so many iterations of a round. A test takes about as long as an
+#: iteration, so that all of them take no more than a fifth of the time.
 ITERATIONS_PER_DISC = 4
-#: Orbits with |c|² up to this never come back. 4 would be too much by some roundings.
+#: Orbits with |c|² up to this never come back. Nearer to 4, rounding is in the proof's way.
 NO_RETURN_C2 = 3.999
 #: Bytes of a cache line, and of the longest vector.
 LINE_BYTES = 64
