@@ -14,6 +14,7 @@ from hpczmq import batch, commands, dashboard
 from hpczmq.commands import Target
 from hpczmq.errors import OutputError, Refused
 from hpczmq.model import Job, JobInfo, JobState
+from hpczmq.palettes import Look
 from tests.unit.test_output import info
 
 
@@ -113,7 +114,7 @@ def test_a_job_that_the_answer_leaves_out_is_not_waited_for(
     with pytest.raises(Refused, match=words):
         commands.wait_for(target(), ["a", "b"])
     with pytest.raises(Refused, match=words):
-        commands.fetch(target(), ["a", "b"], tmp_path, "ocean")
+        commands.fetch(target(), ["a", "b"], tmp_path, Look())
     with pytest.raises(Refused, match=words):
         commands.job(target(), "b")
     assert not [*tmp_path.iterdir()]
@@ -142,7 +143,7 @@ def test_a_picture_that_can_not_be_written_starts_nothing(
     monkeypatch.setattr(batch, "engine", lambda *_, **__: pytest.fail("it was started"))
     job = Job("julia", {"width": 8, "height": 8, "iterations": 9})
     with pytest.raises(OutputError, match=str(place(tmp_path))) as caught:
-        commands.render(target(), job, place(tmp_path), "ocean", slaves=1)
+        commands.render(target(), job, place(tmp_path), Look(), slaves=1)
     assert caught.value.exit_code == 2
     assert not [*tmp_path.iterdir()]
 
