@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -23,7 +23,7 @@ def bands(height: int, row_bytes: int) -> Iterator[slice]:
     return (slice(row, row + rows) for row in range(0, height, rows))
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def in_order(work: Callable[[T], R], items: Iterable[T]) -> Generator[R, None, None]:
     """Do some work for each item in threads, and yield what comes of it in the items' order.
 
     Only a few results wait at any time, however many items there are.
