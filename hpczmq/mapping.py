@@ -75,7 +75,7 @@ class Drawing:
         capped: NDArray[Any] = np.minimum(counts, _COUNT_MAX - 1 if wide else self._iterations)
         if wide:
             capped[counts >= self._iterations] = _COUNT_MAX
-        return capped
+        return capped.astype(np.uint32, copy=False)  # numpy 1.26 can't count uint64
 
 
 def _pixels_of(counts: NDArray[Any]) -> NDArray[np.int64]:
