@@ -85,11 +85,13 @@ def _pixels_of(counts: NDArray[Any]) -> NDArray[np.int64]:
     by pixel; where they are not, counting is faster.
     """
     flat = counts.ravel()
-    ends = np.flatnonzero(flat[1:] != flat[:-1])
+    is_end = np.ones(len(flat), bool)
+    np.not_equal(flat[1:], flat[:-1], out=is_end[:-1])
+    ends = np.flatnonzero(is_end)
     if _RUN_PIXELS * len(ends) > len(flat):
         return np.bincount(flat)
-    ends = np.append(ends, len(flat) - 1)
-    lengths = np.diff(ends, prepend=-1)
+    lengths = ends + 1.0
+    lengths[1:] -= lengths[:-1].copy()
     return np.bincount(flat[ends], lengths).astype(np.int64)  # sums of float64 are exact here
 
 
