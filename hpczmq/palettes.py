@@ -13,8 +13,7 @@ from typing import Final
 
 from hpczmq.errors import ParameterError
 
-#: Palettes to name in a help, the default first; a test finds each in the library. They go from
-#: dark to light, or round, so that the black interior stays apart from what escapes slowly.
+#: Palettes to name in a help, the default first; a test finds the others in the library.
 PALETTES: Final = (
     "ocean",
     "viridis",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,6 +183,26 @@ def test_a_file_called_tif_is_one_whatever_its_size(tmp_path: Path) -> None:
         assert levels_of(files[0])[0].shape == counts.shape
     assert len(levels_of(tmp_path / "small.tif")) == 1
     assert len([*tmp_path.iterdir()]) == 2
+
+
+@pytest.mark.usefixtures("small")
+def test_a_picture_larger_than_the_memory_is_never_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pyramid, "_TILE", 64)
+    monkeypatch.setattr(bands, "_BAND_BYTES", 1 << 13)
+    monkeypatch.setattr(bands, "usable_cores", lambda: 2)
+    np.save(tmp_path / "counts.npy", rings(1_200, 1_500))
+    counts = np.load(tmp_path / "counts.npy", mmap_mode="r")
+    drawing = Drawing(counts[::40, ::40], 200, USUAL)
+    with open(tmp_path / "image.tif", "wb") as file:
+        tracemalloc.start()
+        try:
+            pyramid.write(file, tmp_path, counts, drawing)
+            assert tracemalloc.get_traced_memory()[1] < counts.size / 2, "half a byte a pixel"
+        finally:
+            tracemalloc.stop()
+    assert np.array_equal(tifffile.imread(tmp_path / "image.tif"), drawing.indices(counts))
 
 
 @pytest.mark.usefixtures("small")
