@@ -51,7 +51,8 @@ pictures: .venv/.develop
 	$(BIN)/python docs/pictures.py
 
 # The environment, in two layers, each with its stamp. Versions and hashes are checked first and
-# the project comes on its own, since a folder has no hash.
+# the project comes on its own, since a folder has no hash. The lists are complete: pip must not
+# look for a `coverage[toml]` by itself, and trip over a newer one that has no hash here.
 .venv/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo \
 	"hpczmq needs Python 3.11 or newer; '$(PYTHON)' is not. Try: make PYTHON=python3.12 …" >&2; \
@@ -67,12 +68,12 @@ pictures: .venv/.develop
 	@touch $@
 
 .venv/.run: .venv/.python pyproject.toml constraints-run.txt hpczmq/_version.py $(SOURCES)
-	$(PIP) install -q --require-hashes -r constraints-run.txt
+	$(PIP) install -q --require-hashes --no-deps -r constraints-run.txt
 	$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/.develop: .venv/.run constraints.txt
-	$(PIP) install -q --require-hashes -r constraints.txt
+	$(PIP) install -q --require-hashes --no-deps -r constraints.txt
 	@touch $@
 
 # uv is the one tool that resolves for all platforms and Pythons at once. It does not read pip's

@@ -19,7 +19,7 @@ import typer
 
 from hpczmq import atomic, batch, commands, config, demo
 from hpczmq._version import __version__
-from hpczmq.errors import ConfigError, HpczmqError, LocalError, printable
+from hpczmq.errors import HpczmqError, LocalError, printable
 from hpczmq.model import Job, Policy
 from hpczmq.nodes import launch
 from hpczmq.options import (
@@ -29,6 +29,7 @@ from hpczmq.options import (
     Insecure,
     Json,
     LogLevel,
+    Mapping,
     Master,
     Memorias,
     Name,
@@ -38,8 +39,9 @@ from hpczmq.options import (
     Slaves,
     Slots,
     Timeout,
+    pair,
 )
-from hpczmq.palettes import PALETTES
+from hpczmq.palettes import MAPPINGS, PALETTES, Look
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,6 +87,7 @@ def run(
     slots: Slots = None,
     memorias: Memorias = 2,
     palette: Palette = PALETTES[0],
+    mapping: Mapping = MAPPINGS[0],
     master: Master = None,
     timeout: Timeout = None,
     json: Json = False,
@@ -92,7 +95,7 @@ def run(
     """Run a job file and write the results; without --master on a cluster of its own."""
     target = commands.Target(master, timeout, json)
     sizes = {"slaves": slaves, "slots": slots, "memorias": memorias}
-    return commands.run(target, batch.load(file), out, palette, **sizes)
+    return commands.run(target, batch.load(file), out, Look(palette, mapping), **sizes)
 
 
 @command("render", "trabajo")
@@ -118,6 +121,7 @@ def render(
         "julia.png"
     ),
     palette: Palette = PALETTES[0],
+    mapping: Mapping = MAPPINGS[0],
     slaves: Slaves = 1,
     slots: Slots = None,
     master: Master = None,
@@ -131,25 +135,26 @@ def render(
         "height": height,
         "iterations": iterations,
     }
-    params.update(_pair("--c", c, "c_re", "c_im"))
-    params.update(_pair("--center", center, "center_x", "center_y"))
+    params.update(pair("--c", c, "c_re", "c_im"))
+    params.update(pair("--center", center, "center_x", "center_y"))
     if half_width is not None:
         params["half_width"] = half_width
     name = output.stem[:100] if output.stem.isidentifier() else ""
     job = Job("julia", params, name, priority)
     target = commands.Target(master, timeout, json)
-    return commands.render(target, job, output, palette, slaves=slaves, slots=slots)
+    return commands.render(target, job, output, Look(palette, mapping), slaves=slaves, slots=slots)
 
 
 @command("demo")
 def tour(
     out: Out = Path("demo"),
     palette: Palette = PALETTES[0],
+    mapping: Mapping = MAPPINGS[0],
     json: Json = False,
 ) -> int:
     """A short tour: a cluster on this machine, six jobs, their pictures."""
     target = commands.Target("", None, json)
-    return commands.run(target, demo.jobs(), out, palette, slaves=2, memorias=2)
+    return commands.run(target, demo.jobs(), out, Look(palette, mapping), slaves=2, memorias=2)
 
 
 @command("submit", "cargar-trabajos")
@@ -178,12 +183,13 @@ def fetch(
     ids: Ids,
     out: Out = Path("results"),
     palette: Palette = PALETTES[0],
+    mapping: Mapping = MAPPINGS[0],
     master: Master = None,
     timeout: Timeout = None,
     json: Json = False,
 ) -> int:
     """Wait for jobs that were handed in, and write their results."""
-    return commands.fetch(commands.Target(master, timeout, json), ids, out, palette)
+    return commands.fetch(commands.Target(master, timeout, json), ids, out, Look(palette, mapping))
 
 
 @command("cancel", "cancelar")
@@ -342,16 +348,6 @@ def memoria(
 def _settings(**given: Any) -> config.Config:
     """A node's settings: what was given here, and else the environment and the file."""
     return config.load(given)
-
-
-def _pair(option: str, text: str | None, first: str, second: str) -> dict[str, float]:
-    if text is None:
-        return {}
-    try:
-        a, b = (float(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"{option} = {text}: must be two numbers, like -0.8,0.156") from None
-    return {first: a, second: b}
 
 
 @app.callback(invoke_without_command=True)

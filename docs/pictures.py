@@ -27,7 +27,7 @@ from rich.text import Text
 import hpczmq
 from hpczmq import batch, dashboard
 from hpczmq.futures import JobFuture
-from hpczmq.palettes import PALETTES
+from hpczmq.palettes import Look
 from hpczmq.progress import BatchProgress
 from hpczmq.results import ResultWriter
 
@@ -129,7 +129,7 @@ def main() -> None:
             Photographer(client) as photographer,
         ):
             try:
-                batch.run(jobs, client, writer, photographer, PALETTES[0], cluster.check)
+                batch.run(jobs, client, writer, photographer, Look(), cluster.check)
             except Enough:
                 return
     raise SystemExit("the batch was over before the pictures were taken: take larger jobs")

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -25,7 +26,7 @@ from hpczmq import limits
 from hpczmq.atomic import discard, output_error, settle, temporary
 from hpczmq.errors import OutputError
 
-#: Bytes that are hashed at a time: they fit the cache, and no copy of the array is ever made.
+#: Bytes that are looked at at a time: they fit the cache, and no copy of the array is ever made.
 _PIECE_BYTES: Final = limits.MIB
 
 
@@ -172,19 +173,34 @@ def _reserve(path: Path) -> None:
                 raise
 
 
-def digest(array: NDArray[Any]) -> str:
-    """SHA-256 of an array's bytes in C order, as 64 hex digits; shape and dtype don't count.
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What is said of a result in a line."""
+
+    #: SHA-256 of the bytes in C order, as 64 hex digits; shape and dtype don't count.
+    digest: str
+    #: Sum of the elements of an array of unsigned integers; 0 of any other array.
+    total: int
+
+
+def tally(array: NDArray[Any]) -> Tally:
+    """Digest and sum, in one reading.
 
     Args:
         array: any shape, strides and dtype but object; maps of files are read in pieces.
     """
     assert not array.dtype.hasobject, "objects have no bytes of their own"
-    sha = hashlib.sha256()
-    flat: Any
-    if array.flags.c_contiguous:
-        flat, step = array.reshape(-1).view(np.uint8), _PIECE_BYTES
-    else:
-        flat, step = array.flat, max(1, _PIECE_BYTES // max(1, array.dtype.itemsize))
+    sha, total = hashlib.sha256(), 0
+    flat: Any = array.reshape(-1) if array.flags.c_contiguous else array.flat
+    step = max(1, _PIECE_BYTES // max(1, array.dtype.itemsize))
     for start in range(0, len(flat), step):
-        sha.update(flat[start : start + step].view(np.uint8))
-    return sha.hexdigest()
+        piece = flat[start : start + step]
+        sha.update(piece.view(np.uint8))
+        if array.dtype.kind == "u":
+            total += int(piece.sum(dtype=np.uint64))
+    return Tally(sha.hexdigest(), total)
+
+
+def digest(array: NDArray[Any]) -> str:
+    """SHA-256 of an array's bytes, as `tally` gives it."""
+    return tally(array).digest

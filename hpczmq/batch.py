@@ -20,6 +20,7 @@ from hpczmq.futures import JobFuture
 from hpczmq.jobfile import read
 from hpczmq.kernels import get
 from hpczmq.model import Job, JobInfo, JobState
+from hpczmq.palettes import Look
 
 if TYPE_CHECKING:
     # Numpy and the drawing come with it: every command loads this module, and few write results.
@@ -101,7 +102,7 @@ def run(
     client: Client,
     writer: ResultWriter,
     watcher: Watcher,
-    palette: str,
+    look: Look,
     check: Callable[[], None] = lambda: None,
 ) -> list[Row]:
     """Hand jobs in, wait for them, write each one's results as soon as it has ended.
@@ -111,7 +112,7 @@ def run(
         client: connected to the cluster.
         writer: of the output folder.
         watcher: is told how it goes.
-        palette: of the pictures.
+        look: of the pictures.
         check: raises when the cluster can't go on; called every now and then.
 
     Returns:
@@ -123,7 +124,7 @@ def run(
     try:
         for job in jobs:
             work[client.submit(job, path=_PathOf(job, folders))] = job
-        return _written(work, folders, watcher, palette, check)
+        return _written(work, folders, watcher, look, check)
     finally:
         for future in work:
             future.cancel()
@@ -131,7 +132,7 @@ def run(
 
 
 def collect(
-    infos: Iterable[JobInfo], client: Client, writer: ResultWriter, watcher: Watcher, palette: str
+    infos: Iterable[JobInfo], client: Client, writer: ResultWriter, watcher: Watcher, look: Look
 ) -> list[Row]:
     """Wait for jobs that were handed in before, and write their results; they are not cancelled."""
     work: dict[JobFuture, Job] = {}
@@ -141,7 +142,7 @@ def collect(
             params = wire.unpack(info.params) if info.params else {}
             job = Job(info.kernel, params, info.name, info.priority)
             work[client.job(info.id, path=_PathOf(job, folders))] = job
-        return _written(work, folders, watcher, palette, client.check)
+        return _written(work, folders, watcher, look, client.check)
     finally:
         for future in work:  # here only: it leaves no file behind, and the job goes on
             future.fail(LocalError(f"{future.name}: nobody waits for it any more"))
@@ -171,7 +172,7 @@ def _written(
     work: Mapping[JobFuture, Job],
     folders: _Folders,
     watcher: Watcher,
-    palette: str,
+    look: Look,
     check: Callable[[], None],
 ) -> list[Row]:
     """Wait for all of the jobs, and write what becomes of them; their rows."""
@@ -186,7 +187,7 @@ def _written(
             if isinstance(future, JobFuture):
                 job = work[future]
                 folder = folders(job, future.id)
-                pending.add(threads.submit(write, job, future, folders.writer, folder, palette))
+                pending.add(threads.submit(write, job, future, folders.writer, folder, look))
             else:
                 row: Row = future.result()
                 rows[row.id] = row
@@ -226,7 +227,7 @@ class _PathOf:
         return self.folder(self.job, id) / "counts.npy"
 
 
-def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, palette: str) -> Row:
+def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, look: Look) -> Row:
     """Write the files of a job that has ended; its row."""
     from hpczmq.results import Record, Share  # see the top
 
@@ -246,7 +247,7 @@ def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, palet
     seconds, attempts = (info.ran_s, info.attempts) if info else (0.0, None)
     slaves = {name: Share(tally.tasks, tally.seconds) for name, tally in future.slaves.items()}
     record = Record(future.id, job, state, future.tasks, seconds, params, slaves, attempts, cause)
-    writer.write(folder, record, result, palette)
+    writer.write(folder, record, result, look)
     picture = folder / "image.png"
     return Row(
         future.id,

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hpczmq import atomic, batch, config, dashboard, palettes, tables, transport
+from hpczmq import atomic, batch, config, dashboard, limits, tables, transport
 from hpczmq.client import Client, ask_node
 from hpczmq.clock import Clock
 from hpczmq.errors import HpczmqError, JobFailed, OutputError, ParameterError, Refused, shown
@@ -22,10 +22,13 @@ from hpczmq.kernels import get
 from hpczmq.messages import Ping, Pong
 from hpczmq.model import Job, JobInfo, JobState
 from hpczmq.output import Output, plain
+from hpczmq.palettes import Look
 
 # Progress, results and imagefile are imported where they are used: numpy and the drawing of bars
 # and pictures take longer to load than `hpczmq status` takes for all the rest.
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from hpczmq.results import ResultWriter
 
 #: How often `wait` asks, in seconds.
@@ -47,16 +50,16 @@ class Target:
 # --- Work from start to end -------------------------------------------------------------------
 
 
-def run(target: Target, jobs: Sequence[Job], out: Path, palette: str, **sizes: Any) -> int:
+def run(target: Target, jobs: Sequence[Job], out: Path, look: Look, **sizes: Any) -> int:
     """Run jobs, write their results, print what they came to."""
     from hpczmq.results import ResultWriter
 
-    palettes.anchors(palette)
+    look.check()
     began_s = Clock().now()
     if not target.settings.master:
         # Before the folder is made: nothing is started, nothing written.
         batch.require(jobs, **sizes)
-    rows = _run(target, jobs, ResultWriter(out), palette, sizes)
+    rows = _run(target, jobs, ResultWriter(out), look, sizes)
     return _batch(target, rows, began_s)
 
 
@@ -69,7 +72,7 @@ def _batch(target: Target, rows: Sequence[batch.Row], began_s: float) -> int:
 
 
 def _run(
-    target: Target, jobs: Sequence[Job], writer: ResultWriter, palette: str, sizes: Any
+    target: Target, jobs: Sequence[Job], writer: ResultWriter, look: Look, sizes: Any
 ) -> list[batch.Row]:
     from hpczmq.progress import BatchProgress
 
@@ -78,14 +81,14 @@ def _run(
         batch.engine(settings.master, settings.timeout_s, **sizes) as (client, check),
         BatchProgress(target.output.err, client.jobs) as progress,
     ):
-        return batch.run(jobs, client, writer, progress, palette, check)
+        return batch.run(jobs, client, writer, progress, look, check)
 
 
-def render(target: Target, job: Job, file: Path, palette: str, **sizes: Any) -> int:
+def render(target: Target, job: Job, file: Path, look: Look, **sizes: Any) -> int:
     """One image, straight to a file."""
-    from hpczmq.imagefile import write_png
+    from hpczmq.imagefile import write_picture
 
-    palettes.anchors(palette)
+    look.check()
     problems = batch.faults(job)
     if problems:
         raise problems[0]
@@ -97,15 +100,31 @@ def render(target: Target, job: Job, file: Path, palette: str, **sizes: Any) -> 
     kernel = get(job.kernel)
     params = kernel.plain(kernel.parse(job.params))
     began_s = Clock().now()
-    counts = _counts(target, job, sizes)
-    write_png(file, counts, params["iterations"], palette)
+    with _place_of_counts(file, params["width"] * params["height"]) as path:
+        counts = _counts(target, job, path, sizes)
+        files = [str(name) for name in write_picture(file, counts, params["iterations"], look)]
     seconds = Clock().now() - began_s
-    facts = {"picture": str(file), "seconds": seconds, "params": params}
-    target.output.show(Text(f"{file}  {tables.seconds(seconds)}"), facts)
+    facts = {"picture": files[0], "files": files, "seconds": seconds, "params": params}
+    target.output.show(Text(f"{', '.join(files)}  {tables.seconds(seconds)}"), facts)
     return 0
 
 
-def _counts(target: Target, job: Job, sizes: Any) -> Any:
+@contextmanager
+def _place_of_counts(file: Path, pixels: int) -> Iterator[Callable[[str], Path] | None]:
+    """Where to put counts together for as long as it takes: in memory, or in a file beside it."""
+    if pixels <= limits.png_pixels_max:
+        yield None
+        return
+    counts = atomic.temporary(file.with_name("counts.npy"))
+    try:
+        yield lambda id: counts
+    finally:
+        atomic.discard(counts)
+
+
+def _counts(
+    target: Target, job: Job, path: Callable[[str], Path] | None, sizes: Any
+) -> NDArray[Any]:
     from hpczmq.progress import BatchProgress
 
     settings = target.settings
@@ -113,12 +132,13 @@ def _counts(target: Target, job: Job, sizes: Any) -> Any:
         batch.engine(settings.master, settings.timeout_s, **sizes) as (client, check),
         BatchProgress(target.output.err, client.jobs) as progress,
     ):
-        future = client.submit(job)
+        future = client.submit(job, path=path)
         try:
             progress.begin([future])
             for _ in batch.follow({future}, progress, check):
                 progress.look()  # once more: it has ended
-            return future.result(0)
+            counts: NDArray[Any] = future.result(0)
+            return counts
         except CancelledError:
             raise JobFailed(f"{future.name}: cancelled") from None
         finally:
@@ -155,15 +175,15 @@ def wait_for(target: Target, ids: Sequence[str]) -> int:
     return int(any(row.state is not JobState.DONE for row in rows))
 
 
-def fetch(target: Target, ids: Sequence[str], out: Path, palette: str) -> int:
+def fetch(target: Target, ids: Sequence[str], out: Path, look: Look) -> int:
     """Wait for jobs that were handed in before, and write their results."""
     from hpczmq.progress import BatchProgress
     from hpczmq.results import ResultWriter
 
-    palettes.anchors(palette)
+    look.check()
     writer, began_s = ResultWriter(out), Clock().now()
     with target.client() as client, BatchProgress(target.output.err, client.jobs) as progress:
-        rows = batch.collect(_rows(client, ids), client, writer, progress, palette)
+        rows = batch.collect(_rows(client, ids), client, writer, progress, look)
     return _batch(target, rows, began_s)
 
 

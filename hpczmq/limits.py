@@ -66,6 +66,16 @@ jobfile_bytes_max: Final = 16 * MIB
 #: Lines of a job file: each may cost a fault, and a `[[job]]` table takes ten.
 jobfile_lines_max: Final = 1_000_000
 
+# --- Pictures ---------------------------------------------------------------------------------
+
+#: Pixels of a PNG file. Pillow refuses 179 million, browsers and viewers stop at about 16,384²;
+#: a larger picture is a TIFF file, beside a PNG file of fewer pixels.
+png_pixels_max: Final = 1 << 27
+#: A side of that PNG file: what any screen and program shows at once.
+overview_side_pixels_max: Final = 4096
+#: A tile's side in a TIFF file: 256 KiB of pixels, of which a window shows a dozen or two.
+tiff_tile_pixels: Final = 512
+
 # --- Liveness ---------------------------------------------------------------------------------
 
 #: A slave says so often that it lives (2,000 of them cost the master 5 % of a core).
@@ -149,6 +159,8 @@ assert items_per_job_max <= tasks_per_job_max
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"
 assert priority_min <= priority_default <= priority_max
 assert tile_pixels_max**2 * 4 <= buffer_bytes_max, "the largest tile fits a buffer"
+assert overview_side_pixels_max**2 <= png_pixels_max, "the overview is a PNG file itself"
+assert tiff_tile_pixels % 16 == 0, "as TIFF wants it"
 assert chunk_credit < socket_messages_max, "credit ends before the socket's own mark"
 assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
 assert report_flush_s <= lease_work_s, "a full lease is reported as one message"

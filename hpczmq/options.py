@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hpczmq.palettes import PALETTES
+from hpczmq.errors import ConfigError
+from hpczmq.palettes import MAPPINGS, PALETTES
 
 Master = Annotated[
     str | None,
@@ -21,7 +22,13 @@ Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs.")]
 Nodes = Annotated[list[str] | None, typer.Argument(metavar="[NODE…]", help="Only these nodes.")]
 Out = Annotated[Path, typer.Option("--out", "--salida", help="Folder of the results.")]
 Palette = Annotated[
-    str, typer.Option("--palette", "--paleta", help=f"One of {', '.join(PALETTES)}.")
+    str,
+    typer.Option(
+        "--palette", "--paleta", help=f"{', '.join(PALETTES)}, or another colour map of cmap."
+    ),
+]
+Mapping = Annotated[
+    str, typer.Option("--mapping", "--mapeo", help=f"Counts to colours: {', '.join(MAPPINGS)}.")
 ]
 Slaves = Annotated[int, typer.Option("--slaves", "--esclavos", help="Slaves of the local cluster.")]
 Slots = Annotated[
@@ -37,3 +44,14 @@ Insecure = Annotated[
     bool, typer.Option("--insecure", help="Listen beyond loopback, where everybody may connect.")
 ]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
+
+
+def pair(option: str, text: str | None, first: str, second: str) -> dict[str, float]:
+    """Two parameters of an option that takes two numbers; none if it was not given."""
+    if text is None:
+        return {}
+    try:
+        a, b = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"{option} = {text}: must be two numbers, like -0.8,0.156") from None
+    return {first: a, second: b}

@@ -1,35 +1,91 @@
-"""The palettes by name. Here and not beside the drawing: the command line names them in its help,
-and most commands need no numpy, which takes as long to load as all else together.
+"""How pictures look, by name: palettes and mappings. Here and not beside the drawing: the command
+line names them in its help, and most commands need neither numpy nor the library of the palettes.
+
+The palettes are those of cmap, by any name that it knows, and one of our own. A mapping says
+which part of the palette a count gets; `mapping.py` has the formulas.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Final
 
 from hpczmq.errors import ParameterError
 
-#: Anchor colours from the fastest escape to the slowest, evenly spaced in between.
-#: The first three are cut from matplotlib's perceptually uniform maps (CC0).
-_ANCHORS: Final[Mapping[str, str]] = {
-    "viridis": "440154 482878 3e4989 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725",
-    "magma": "000004 180f3d 440f76 721f81 9e2f7f cd4071 f1605d fd9668 feca8d fcfdbf",
-    "inferno": "000004 1b0c41 4a0c6b 781c6d a52c60 cf4446 ed6925 fb9b06 f7d13d fcffa4",
-    "ocean": "03071e 0a1f44 0f3d6e 14619a 1c8fc0 52bcd8 a6e1e8 f4fbf2 fde9b0 f6b24f",
-    "ember": "0b0d17 2a1030 5c1a3c 96273a cb4030 ec6a2b f79b3b fcc868 fdeaa8 fffdf0",
-    "gray": "101010 ffffff",
-}
+#: Palettes to name in a help, the default first; a test finds the others in the library.
+PALETTES: Final = (
+    "ocean",
+    "viridis",
+    "magma",
+    "inferno",
+    "plasma",
+    "cividis",
+    "batlow",
+    "turbo",
+    "twilight",
+    "ember",
+    "gray",
+)
 
-#: Names of the palettes; the first one is the default.
-PALETTES: Final = ("ocean", *(name for name in _ANCHORS if name != "ocean"))
+#: Ours, over the library's `gnuplot:ocean`: anchor colours from the fastest escape to the
+#: slowest, evenly spaced in between.
+_OCEAN: Final = "03071e 0a1f44 0f3d6e 14619a 1c8fc0 52bcd8 a6e1e8 f4fbf2 fde9b0 f6b24f"
+
+#: Mappings, the default first.
+MAPPINGS: Final = ("balanced", "equalised", "linear")
 
 
-def anchors(palette: str) -> list[bytes]:
-    """The palette's anchor colours, three bytes each: red, green, blue.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a picture is to be drawn."""
+
+    #: One of `PALETTES`, or any other name of a colour map that cmap knows.
+    palette: str = PALETTES[0]
+    #: One of `MAPPINGS`.
+    mapping: str = MAPPINGS[0]
+
+    def check(self) -> None:
+        """Find out before the work whether there is such a look.
+
+        Raises:
+            ParameterError: there is no such palette, or no such mapping.
+        """
+        if self.mapping not in MAPPINGS:
+            what = f"must be {', '.join(MAPPINGS[:-1])} or {MAPPINGS[-1]}"
+            raise ParameterError("mapping", self.mapping, what)
+        colours(self.palette)
+
+
+def colours(palette: str) -> bytes:
+    """256 colours as R, G, B, R, … in 0..255: black, then the palette from end to end.
 
     Raises:
         ParameterError: there is no such palette.
     """
-    if palette not in _ANCHORS:
-        raise ParameterError("palette", palette, f"must be one of {', '.join(PALETTES)}")
-    return [bytes.fromhex(colour) for colour in _ANCHORS[palette].split()]
+    import numpy as np  # see the top
+    from cmap import Colormap
+
+    if palette == PALETTES[0]:
+        colormap = Colormap([f"#{colour}" for colour in _OCEAN.split()])
+    else:
+        colormap = Colormap(_resolved(palette))
+    scaled = np.rint(255 * colormap(np.linspace(0, 1, 255))[:, :3])
+    return bytes(3) + scaled.astype(np.uint8).tobytes()
+
+
+def _resolved(palette: str) -> str:
+    """The library's full name of a palette; a name that several have means the same every time."""
+    from cmap import Catalog
+
+    catalog = Catalog()
+    # "_r" at its end turns any of them round.
+    name, turned = (palette[:-2], "_r") if palette.endswith("_r") else (palette, "")
+    try:
+        return catalog.resolve(name) + turned
+    except KeyError:
+        known = {*PALETTES, *catalog.short_keys()}
+        near = get_close_matches(palette, sorted(known), 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        what = f"must be one of {', '.join(PALETTES)}, or another colour map of cmap{hint}"
+        raise ParameterError("palette", palette, what) from None

@@ -2,6 +2,7 @@
 
     OUT/<name>/counts.npy    counts of an image           OUT/results.csv    a line a job
     OUT/<name>/image.png     its picture
+    OUT/<name>/image.tif     all of it, if it is too large for a PNG file
     OUT/<name>/result.npy    any other array
     OUT/<name>/result.json   any other value
     OUT/<name>/job.json      what was run, where, for how long; written last
@@ -21,6 +22,7 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -29,12 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpczmq._version import __version__
-from hpczmq.assembler import digest
+from hpczmq.assembler import Tally, tally
 from hpczmq.atomic import discard, output_error, replacing, temporary
-from hpczmq.imagefile import write_png
+from hpczmq.imagefile import write_picture
 from hpczmq.jsontext import document
 from hpczmq.model import Job, JobState, check_name
-from hpczmq.palettes import PALETTES
+from hpczmq.palettes import Look
 
 #: Columns of results.csv. New ones go to the end: scripts count on the order.
 COLUMNS: Final = (
@@ -55,7 +57,8 @@ COLUMNS: Final = (
 )
 
 _TABLE: Final = "results.csv"
-_FILES: Final = ("counts.npy", "image.png", "result.npy", "result.json")
+_FILES: Final = ("counts.npy", "image.png", "image.tif", "result.npy", "result.json")
+_USUAL: Final = Look()
 #: File systems take names of 255 bytes; a `-2` and a digest have to fit as well.
 _NAME_BYTES_MAX: Final = 200
 
@@ -147,9 +150,7 @@ class ResultWriter:
                 self._taken.add((status.st_dev, status.st_ino))
                 return path
 
-    def write(
-        self, folder: Path, record: Record, result: Any = None, palette: str = PALETTES[0]
-    ) -> None:
+    def write(self, folder: Path, record: Record, result: Any = None, look: Look = _USUAL) -> None:
         """Write all files of one job, and its line in the table.
 
         Args:
@@ -158,10 +159,10 @@ class ResultWriter:
             result: a (H, W) array of unsigned counts, if the parameters have `iterations`; any
                 other array; or any plain value. Counts that are mapped from the folder's own
                 counts.npy (`Assembler`) are not written a second time.
-            palette: one of `palettes.PALETTES`.
+            look: of the picture.
 
         Raises:
-            ParameterError: there is no such palette.
+            ParameterError: there is no such look.
             OutputError: a file can't be written.
         """
         written: set[str] = set()
@@ -169,10 +170,10 @@ class ResultWriter:
         summed = ""
         if record.state is JobState.DONE:
             if isinstance(result, np.ndarray):
-                summed = digest(result)
-                written = _write_array(folder, record, result, palette)
+                written, summary = _write_array(folder, record, result, look)
+                summed = summary.digest
                 if "counts.npy" in written:
-                    total = int(result.sum(dtype=np.uint64))
+                    total = summary.total
             else:
                 content = _json(result)
                 summed = hashlib.sha256(content).hexdigest()
@@ -217,17 +218,22 @@ def _fitting(name: str) -> str:
     return f"{encoded[:_NAME_BYTES_MAX].decode(errors='ignore')}-{mark}"
 
 
-def _write_array(folder: Path, record: Record, array: NDArray[Any], palette: str) -> set[str]:
+def _write_array(
+    folder: Path, record: Record, array: NDArray[Any], look: Look
+) -> tuple[set[str], Tally]:
     """Write an array, and its picture if it has one; the names of the files."""
-    iterations = record.params.get("iterations")
-    if not isinstance(iterations, int) or array.ndim != 2 or array.dtype.kind != "u":
-        _write_npy(folder / "result.npy", array)
-        return {"result.npy"}
-    path = folder / "counts.npy"
-    if not _is_map_of(path, array):
-        _write_npy(path, array)
-    write_png(folder / "image.png", array, iterations, palette)
-    return {"counts.npy", "image.png"}
+    # Beside the writing: an array that is larger than the memory is then read once, nearly.
+    with ThreadPoolExecutor(1, "hpczmq tally") as thread:
+        summary = thread.submit(tally, array)
+        iterations = record.params.get("iterations")
+        if not isinstance(iterations, int) or array.ndim != 2 or array.dtype.kind != "u":
+            _write_npy(folder / "result.npy", array)
+            return {"result.npy"}, summary.result()
+        path = folder / "counts.npy"
+        if not _is_map_of(path, array):
+            _write_npy(path, array)
+        pictures = write_picture(folder / "image.png", array, iterations, look)
+        return {path.name, *(picture.name for picture in pictures)}, summary.result()
 
 
 def _write_npy(path: Path, array: NDArray[Any]) -> None:

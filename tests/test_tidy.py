@@ -53,8 +53,13 @@ MAY_IMPORT = {
     "jobfile": "jobformats model",
     "assembler": "atomic model",
     "palettes": "",
+    "bands": "cores",
+    "deflate": "",
+    "mapping": "bands palettes",
+    "png": "bands deflate mapping",
+    "pyramid": "bands deflate mapping",
+    "imagefile": "atomic mapping palettes png pyramid",
     "jsontext": "",
-    "imagefile": "atomic model palettes",
     "results": "assembler atomic imagefile jsontext model palettes",
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
@@ -62,7 +67,7 @@ MAY_IMPORT = {
     "client": "assembler clock config futures kernels messages model pump session transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
-    "batch": "client cluster futures jobfile kernels model results wire",
+    "batch": "client cluster futures jobfile kernels model palettes results wire",
     # Those who show it.
     "interrupts": "",
     "options": "palettes",

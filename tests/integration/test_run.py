@@ -212,6 +212,8 @@ def test_a_bad_job_file_is_refused_whole(
         (["run", "good.txt", "--slots", "0"], "slots = 0: must be 1..1024"),
         (["run", "good.txt", "--memorias", "3"], "memorias = 3: must be 0, 1 or 2"),
         (["run", "good.txt", "--palette", "plaid"], "palette = plaid: must be one of ocean"),
+        (["run", "good.txt", "--palette", "magna"], "palette = magna: must be one of ocean"),
+        (["render", "--mapeo", "log"], "mapping = log: must be balanced, equalised or linear"),
         (["run", "good.txt", "--timeout", "0"], "timeout_s = 0.0: must be above 0"),
         (["run", "good.txt", "--colour"], "No such option: --colour"),
         (["run"], "Missing argument 'FILE'"),
@@ -279,6 +281,16 @@ def test_the_old_words_for_render_work(lab: Lab) -> None:
     assert facts["params"]["iterations"] == 50
     with Image.open(lab.folder / "julia.png") as image:
         assert image.size == (40, 30)
+
+
+def test_a_look_has_its_name_in_both_languages_and_a_suffix_asks_for_tiff(lab: Lab) -> None:
+    size = ["--width", "40", "--height", "30", "--iterations", "50", "--slots", "1"]
+    look = ["--paleta", "crameri:hawaii", "--mapeo", "linear"]
+    lab.run("trabajo", *size, *look, "-o", "pic.tif").fine()
+    lab.run("render", *size, "--palette", "hawaii", "--mapping", "linear", "-o", "pic.png").fine()
+    with Image.open(lab.folder / "pic.tif") as tiff, Image.open(lab.folder / "pic.png") as png:
+        assert (tiff.format, png.format) == ("TIFF", "PNG")
+        assert tiff.convert("RGB").tobytes() == png.convert("RGB").tobytes()
 
 
 def test_the_demo_ends_with_pictures_and_says_where_they_are(lab: Lab) -> None:

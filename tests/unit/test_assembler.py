@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hpczmq import assembler
-from hpczmq.assembler import Assembler, digest
+from hpczmq.assembler import Assembler, Tally, digest, tally
 from hpczmq.errors import OutputError, ParameterError
 
 
@@ -162,3 +162,13 @@ def test_the_digest_is_of_the_bytes_in_c_order(
 ) -> None:
     monkeypatch.setattr(assembler, "_PIECE_BYTES", piece)
     assert digest(array) == hashlib.sha256(array.tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_the_total_is_of_all_counts_and_comes_with_the_digest(
+    piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assembler, "_PIECE_BYTES", piece)
+    counts = np.full((30, 40), (1 << 32) - 1, np.uint32)
+    for array in (counts, counts[::2, 1:].T):
+        assert tally(array) == Tally(digest(array), array.size * ((1 << 32) - 1))

@@ -13,6 +13,7 @@ from hpczmq.errors import NoCluster
 from hpczmq.futures import JobFuture
 from hpczmq.kernels import get
 from hpczmq.model import Job, JobState, Outcome, Status
+from hpczmq.palettes import Look
 from hpczmq.results import ResultWriter
 from hpczmq.wire import pack
 from tests.unit.test_output import info
@@ -90,7 +91,7 @@ def test_results_are_written_by_a_thread_of_their_own(
     monkeypatch.setattr(ResultWriter, "write", write)
     cluster: Any = Cluster()
     watcher = Watcher(cluster)
-    rows = batch.run(JOBS, cluster, ResultWriter(tmp_path), watcher, "ocean")
+    rows = batch.run(JOBS, cluster, ResultWriter(tmp_path), watcher, Look())
     assert [(row.id, row.name, row.state) for row in rows] == [
         ("j1", "job0", "done"), ("j2", "job1", "done"), ("j3", "job2", "done"),
     ]  # fmt: skip
@@ -109,7 +110,7 @@ def test_a_run_that_ends_early_leaves_no_empty_folder(tmp_path: Path) -> None:
             raise NoCluster("gone")
 
     with pytest.raises(NoCluster, match="gone"):
-        batch.run(JOBS, cluster, ResultWriter(tmp_path), watcher, "ocean", check)
+        batch.run(JOBS, cluster, ResultWriter(tmp_path), watcher, Look(), check)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["job0", "results.csv"]
     assert cluster.cancelled == ["j2", "j3"]
 
@@ -118,7 +119,7 @@ def test_jobs_that_are_fetched_go_on_when_the_fetching_ends_early(tmp_path: Path
     cluster: Any = Cluster()
     infos = [replace(info(), id=f"j{n}", name=f"job{n}", params=pack({"value": n})) for n in (1, 2)]
     with pytest.raises(NoCluster, match="gone"):
-        batch.collect(infos, cluster, ResultWriter(tmp_path), Watcher(cluster, 1), "ocean")
+        batch.collect(infos, cluster, ResultWriter(tmp_path), Watcher(cluster, 1), Look())
     assert all(future.done() for future in cluster.futures)
     assert not cluster.cancelled
     assert not [*tmp_path.iterdir()]

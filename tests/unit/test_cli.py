@@ -12,6 +12,7 @@ import pytest
 
 from hpczmq import cli, commands, interrupts
 from hpczmq.cluster import slots_each
+from hpczmq.palettes import Look
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,14 +34,14 @@ def python(text: str, **streams: Any) -> subprocess.CompletedProcess[str]:
 
 
 def test_most_commands_do_not_load_what_draws() -> None:
-    heavy = "{'numpy', 'PIL', 'rich.progress'}"
+    heavy = "{'cmap', 'isal', 'numpy', 'rich.progress', 'tifffile'}"
     nodes = "import hpczmq.nodes.master, hpczmq.nodes.memoria, hpczmq.nodes.slave"
     text = f"import sys, hpczmq.cli; {nodes}; print(*{heavy} & {{*sys.modules}})"
     assert python(text, capture_output=True).stdout == "\n"
 
 
 def test_the_tour_asks_for_a_cluster_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(target: Any, jobs: Any, out: Path, palette: str, **sizes: Any) -> int:
+    def run(target: Any, jobs: Any, out: Path, look: Look, **sizes: Any) -> int:
         assert slots_each(**sizes) >= 1
         assert len(jobs) == 6
         return 7

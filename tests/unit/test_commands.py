@@ -8,12 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pytest
 
-from hpczmq import batch, commands, dashboard
+from hpczmq import batch, commands, dashboard, limits
 from hpczmq.commands import Target
 from hpczmq.errors import OutputError, Refused
 from hpczmq.model import Job, JobInfo, JobState
+from hpczmq.palettes import Look
 from tests.unit.test_output import info
 
 
@@ -113,7 +115,7 @@ def test_a_job_that_the_answer_leaves_out_is_not_waited_for(
     with pytest.raises(Refused, match=words):
         commands.wait_for(target(), ["a", "b"])
     with pytest.raises(Refused, match=words):
-        commands.fetch(target(), ["a", "b"], tmp_path, "ocean")
+        commands.fetch(target(), ["a", "b"], tmp_path, Look())
     with pytest.raises(Refused, match=words):
         commands.job(target(), "b")
     assert not [*tmp_path.iterdir()]
@@ -142,9 +144,34 @@ def test_a_picture_that_can_not_be_written_starts_nothing(
     monkeypatch.setattr(batch, "engine", lambda *_, **__: pytest.fail("it was started"))
     job = Job("julia", {"width": 8, "height": 8, "iterations": 9})
     with pytest.raises(OutputError, match=str(place(tmp_path))) as caught:
-        commands.render(target(), job, place(tmp_path), "ocean", slaves=1)
+        commands.render(target(), job, place(tmp_path), Look(), slaves=1)
     assert caught.value.exit_code == 2
     assert not [*tmp_path.iterdir()]
+
+
+def test_counts_that_make_a_large_picture_are_put_together_in_a_file_that_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "png_pixels_max", 8 * 8 - 1)
+    monkeypatch.setattr(limits, "overview_side_pixels_max", 4)
+    asked = []
+
+    def counts(target: Target, job: Job, path: Any, sizes: Any) -> Any:
+        asked.append(path("j1"))
+        np.save(asked[0], np.arange(64, dtype=np.uint16).reshape(8, 8))
+        asked[0].with_name(asked[0].name + ".npy").rename(asked[0])
+        return np.load(asked[0], mmap_mode="r")
+
+    monkeypatch.setattr(commands, "_counts", counts)
+    job = Job("julia", {"width": 8, "height": 8, "iterations": 99, "algorithm": "Numpy"})
+    assert commands.render(target(), job, tmp_path / "a.png", Look(), slaves=1) == 0
+    assert [path.parent for path in asked] == [tmp_path]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.tif"]
+
+
+def test_counts_of_a_usual_picture_are_put_together_in_memory(tmp_path: Path) -> None:
+    with commands._place_of_counts(tmp_path / "a.png", limits.png_pixels_max) as path:
+        assert path is None
 
 
 def test_ctrl_c_is_how_one_leaves_the_dashboard(

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hpczmq import limits
 from hpczmq._version import __version__
 from hpczmq.assembler import digest
 from hpczmq.errors import OutputError, ParameterError
 from hpczmq.model import Job, JobState
+from hpczmq.palettes import Look
 from hpczmq.results import COLUMNS, Record, ResultWriter, Share
 
 COUNTS = np.arange(12, dtype=np.uint16).reshape(3, 4)
@@ -79,6 +81,30 @@ def test_an_image_job_gives_counts_picture_and_report(tmp_path: Path) -> None:
         "slaves": {"a": {"tasks": 1, "seconds": 0.25}, "b": {"tasks": 1, "seconds": 0.5}},
         "software": __version__,
     }
+
+
+def test_an_image_too_large_for_a_png_file_has_a_tiff_file_until_a_smaller_one_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "png_pixels_max", 11)
+    monkeypatch.setattr(limits, "overview_side_pixels_max", 2)
+    folder = saved(tmp_path, JULIA, COUNTS)
+    assert names(folder) == ["counts.npy", "image.png", "image.tif", "job.json"]
+    with Image.open(folder / "image.png") as image:
+        assert image.size == (2, 2)
+    with Image.open(folder / "image.tif") as image:
+        assert image.size == (4, 3)
+    monkeypatch.setattr(limits, "png_pixels_max", 12)
+    assert names(saved(tmp_path, JULIA, COUNTS)) == ["counts.npy", "image.png", "job.json"]
+
+
+@pytest.mark.parametrize(
+    ("look", "problem"), [(Look("plaid"), "palette"), (Look(mapping="pink"), "mapping")]
+)
+def test_a_look_that_there_is_not_is_refused(tmp_path: Path, look: Look, problem: str) -> None:
+    writer = ResultWriter(tmp_path)
+    with pytest.raises(ParameterError, match=f"^{problem} = "):
+        writer.write(writer.folder("spiral"), JULIA, COUNTS, look)
 
 
 def test_a_job_without_a_name_goes_by_its_id(tmp_path: Path) -> None:
