@@ -132,7 +132,7 @@ class Chaos:
     def stranger(self) -> None:
         """Somebody comes along who does not keep to the protocol."""
         world, rng = self.world, self.rng
-        dealer = Dealer(world.setting.network, "stranger", lambda message, buffers: None)
+        dealer = Dealer(world.setting.network, "stranger", _at_once, lambda message, buffers: None)
         instance = rng.randbytes(16)
         world.oracle.strangers |= {instance, instance[::-1]}
         letters = rng.choice((_bad_client, _bad_slave, _bad_node))(instance)
@@ -148,6 +148,10 @@ class Chaos:
                 node.start()
 
         self.world.timeline.after(self.rng.uniform(0.05, 4.0), back)
+
+
+def _at_once(call: Callable[[], None]) -> None:
+    call()
 
 
 def _posted(dealer: Dealer, message: Message, buffers: Sequence[bytes]) -> Callable[[], None]:

@@ -154,7 +154,7 @@ class SlaveNode(Node):
             self.name, self.instance, self.slots, self.capabilities, protocol=PROTOCOL
         )
         self.processes = {}
-        self.dealer = Dealer(self.setting.network, self.name, self._arrives(self.life))
+        self.dealer = Dealer(self.setting.network, self.name, self.post, self._read)
 
     def crash(self, linger_s: float = 0.0) -> None:
         """Be gone, with everything."""
@@ -185,12 +185,8 @@ class SlaveNode(Node):
             del self.processes[process.slot]
             self.handle(SlotDied(process.slot, how))
 
-    def _arrives(self, life: int) -> Callable[[Message, Sequence[Buffer]], None]:
-        def arrive(message: Message, buffers: Sequence[Buffer]) -> None:
-            if self.life == life:
-                self.post(lambda: self.handle(Received(message)))
-
-        return arrive
+    def _read(self, message: Message, buffers: Sequence[Buffer]) -> None:
+        self.handle(Received(message))
 
     def _perform(self, action: Action) -> None:
         match action:
