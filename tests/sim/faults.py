@@ -90,10 +90,12 @@ class Chaos:
         process = self.rng.choice([p for s in world.slaves for p in s.processes.values()] or [None])
         if process is None:
             return
+        deaths = world.oracle.deaths
         if process.lease is not None and process.task is not None:
-            deaths = world.oracle.deaths[process.lease.job, process.task.index]
-            if deaths >= limits.crash_limit - 1:
+            if deaths[process.lease.job, process.task.index] >= limits.crash_limit - 1:
                 return
+        elif limits.crash_limit - 1 in deaths.values():
+            return  # that task may be handed to this worker before its death is noticed
         process.die("signal SIGKILL (out of memory)")
 
     def pause_node(self) -> None:

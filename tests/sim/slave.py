@@ -69,7 +69,10 @@ class SlotProcess:
         assert not self._left, f"{self.slave.name} runs two leases in slot {self.slot}"
         self.lease, self._left = lease, list(lease.tasks)
         self._flushed_s = self.slave.timeline.now
-        self._next()
+        if self.alive:
+            self._next()
+        else:  # it died idle, and the slave has not noticed yet: the task takes the blame
+            self.slave.oracle.died(lease, lease.tasks[0].index)
 
     def die(self, how: str) -> None:
         """End now; what was said before is still read."""

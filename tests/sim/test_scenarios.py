@@ -269,6 +269,19 @@ def test_a_task_that_kills_its_worker_fails_alone() -> None:
         assert [o.index for o in order.got.values() if not o.status.good] == [17]
 
 
+def test_a_task_that_is_handed_to_a_dead_worker_runs_elsewhere() -> None:
+    with world(slaves=1) as it:
+        slave = it.slaves[0]
+        slave.pause(2.0)
+        order = it.order(SimJob(0, 1, task_s=0.01))
+        it.run_for(1.0)
+        (worker,) = slave.processes.values()
+        worker.die("signal SIGKILL (out of memory)")
+        it.finish()
+        assert it.oracle.begun[order.id] == 1
+        assert it.oracle.deaths[order.id, 0] == 1, "nobody can know that it had not begun"
+
+
 def test_a_task_that_takes_too_long_is_killed_and_its_neighbours_are_not() -> None:
     with world() as it:
         job = SimJob(0, 12, is_map=True, timeout_s=0.5, task_s=0.01, fates={5: Fate.HANGS})
