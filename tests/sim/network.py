@@ -90,7 +90,7 @@ class Dealer:
         """
 
         def read() -> None:
-            if not self.closed and connection in (None, self.connection):
+            if not self.closed and (connection is None or connection is self.connection):
                 self._read(message, buffers)
 
         self._post(read)
