@@ -19,6 +19,7 @@ from hpczmq.messages import (
     Report,
     Revoke,
     Submitted,
+    Welcome,
 )
 from hpczmq.model import JobState, SlaveState, Status
 from hpczmq.scheduler.events import Stop
@@ -218,6 +219,26 @@ def test_a_report_to_a_master_that_is_not_met_yet_counts_for_nothing() -> None:
         it.until(lambda: it.oracle.begun[new.id] > 0, 10.0)
         assert it.master.sent["Introduce"]
         it.run_for(2.0)
+        it.setting.network.censor = None
+        it.finish()  # that nothing is accepted from the older queue is checked as it comes
+        assert (new.id, old.id) == ("j1", "j2")
+
+
+def test_a_slave_that_is_not_welcome_yet_keeps_its_reports_of_the_older_queue() -> None:
+    with world(slaves=1, clients=2) as it:
+        old = it.order(SimJob(0, 2, task_s=5.0, steady=True))
+        it.until(lambda: len(running(it)) == 1, 5.0)
+        it.clients[0].pause(10.0)
+        it.master.crash()
+        it.master.start()
+        it.setting.network.censor = lambda up, name, message: (
+            name == "slave1" and isinstance(message, Welcome | Revoke)
+        )
+        new = it.order(SimJob(1, 2, task_s=0.1), client=1)
+        it.until(lambda: bool(it.master.core.state.leases), 5.0)
+        assert running(it), "the task has to end between the hello and the welcome"
+        it.until(lambda: not running(it), 6.0)
+        it.run_for(1.0)
         it.setting.network.censor = None
         it.finish()  # that nothing is accepted from the older queue is checked as it comes
         assert (new.id, old.id) == ("j1", "j2")
