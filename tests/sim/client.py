@@ -108,7 +108,7 @@ class ClientNode(Node):
         """Start as a new process, and go on with what is not over."""
         self.born()
         self.core = Session(self.name, self.rng.randbytes(16), protocol=PROTOCOL)
-        self.dealer = Dealer(self.setting.network, self.name, self._arrives(self.life))
+        self.dealer = Dealer(self.setting.network, self.name, self.post, self._read)
         self._tokens = {}
         self._new = True
 
@@ -161,11 +161,14 @@ class ClientNode(Node):
 
     def attach(self, other: Order) -> None:
         """Want the results of somebody else's job, too."""
-        if other.id and other.queue == self._queue and not self._new:
+
+        def attached() -> None:
             order = Order(other.job, other.uid, other.id, other.queue)
-            if all(order.id != mine.id for mine in self.orders):
+            if self._means(order) and all(order.id != mine.id for mine in self.orders):
                 self.orders.append(order)
-                self.post(lambda: self._follow(order))
+                self._follow(order)
+
+        self.post(attached)
 
     def cancel(self, order: Order) -> None:
         """Want a job's end, if its id is known by now."""
@@ -174,7 +177,7 @@ class ClientNode(Node):
             order.cancelled |= isinstance(answer, Done) and order.id in answer.names
 
         def wish() -> None:
-            if order.id and order.queue == self._queue:  # else another job may have that name
+            if self._means(order):
                 self.setting.cancels.add((order.queue, order.id))
                 self.ask(Cancel(0, (order.id,)), answered)
 
@@ -195,7 +198,7 @@ class ClientNode(Node):
         """Lose interest in a job, and find it again."""
 
         def again() -> None:
-            if order.id and not order.over:
+            if self._means(order) and not order.over:
                 order.looked_away = True
                 self.handle(Unfollow(order.id))
                 self._follow(order)
@@ -241,18 +244,20 @@ class ClientNode(Node):
         welcome = self.core.membership.welcome
         return b"" if welcome is None else welcome.queue
 
+    def _means(self, order: Order) -> bool:
+        """Whether the order's id names its job here: in another queue it is another job's, and a
+        process that has not met the master yet cannot know.
+        """
+        return bool(order.id) and order.queue == self._queue
+
     def _follow(self, order: Order) -> None:
         order.got = {}
         self.handle(Follow(order.id))
 
     # --- What the core does -------------------------------------------------------------------
 
-    def _arrives(self, life: int) -> Callable[[Message, Sequence[Buffer]], None]:
-        def arrive(message: Message, buffers: Sequence[Buffer]) -> None:
-            if self.life == life:
-                self.post(lambda: self.handle(Received(message, buffers)))
-
-        return arrive
+    def _read(self, message: Message, buffers: Sequence[Buffer]) -> None:
+        self.handle(Received(message, buffers))
 
     def _perform(self, action: Action) -> None:
         match action:

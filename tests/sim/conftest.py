@@ -1,4 +1,4 @@
-"""The option that replays one world: `--seed N`."""
+"""The option that replays one world, or some: `--seed N`, `--seed FIRST-LAST`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,18 @@ _HERE = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--seed N`: of the seeded worlds, run only this one."""
-    parser.addoption("--seed", type=int, help="of the simulated worlds, run only this one")
+    """`--seed N`: of the seeded worlds, run only this one; `--seed FIRST-LAST`: only these."""
+    parser.addoption(
+        "--seed",
+        type=_seeds,
+        metavar="N or FIRST-LAST",
+        help="of the simulated worlds, run only this one, or these",
+    )
+
+
+def _seeds(text: str) -> range:
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -90,10 +90,12 @@ class Chaos:
         process = self.rng.choice([p for s in world.slaves for p in s.processes.values()] or [None])
         if process is None:
             return
+        deaths = world.oracle.deaths
         if process.lease is not None and process.task is not None:
-            deaths = world.oracle.deaths[process.lease.job, process.task.index]
-            if deaths >= limits.crash_limit - 1:
+            if deaths[process.lease.job, process.task.index] >= limits.crash_limit - 1:
                 return
+        elif limits.crash_limit - 1 in deaths.values():
+            return  # that task may be handed to this worker before its death is noticed
         process.die("signal SIGKILL (out of memory)")
 
     def pause_node(self) -> None:
@@ -132,7 +134,7 @@ class Chaos:
     def stranger(self) -> None:
         """Somebody comes along who does not keep to the protocol."""
         world, rng = self.world, self.rng
-        dealer = Dealer(world.setting.network, "stranger", lambda message, buffers: None)
+        dealer = Dealer(world.setting.network, "stranger", _at_once, lambda message, buffers: None)
         instance = rng.randbytes(16)
         world.oracle.strangers |= {instance, instance[::-1]}
         letters = rng.choice((_bad_client, _bad_slave, _bad_node))(instance)
@@ -148,6 +150,10 @@ class Chaos:
                 node.start()
 
         self.world.timeline.after(self.rng.uniform(0.05, 4.0), back)
+
+
+def _at_once(call: Callable[[], None]) -> None:
+    call()
 
 
 def _posted(dealer: Dealer, message: Message, buffers: Sequence[bytes]) -> Callable[[], None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from hpczmq import limits, wire
@@ -51,7 +51,7 @@ class MemoriaNode(Node):
         self.core = Memory(
             self.name, self.rng.randbytes(16), protocol=PROTOCOL, address=f"tcp://{self.name}:1"
         )
-        self.dealer = Dealer(self.setting.network, self.name, self._arrives(self.life))
+        self.dealer = Dealer(self.setting.network, self.name, self.post, self._read)
 
     def crash(self) -> None:
         """Be gone, with everything."""
@@ -97,12 +97,8 @@ class MemoriaNode(Node):
         for message in (Ask(4, About.JOBS), Cancel(5, (), True)):
             assert isinstance(self.ask(message), Reject)
 
-    def _arrives(self, life: int) -> Callable[[Message, Sequence[Buffer]], None]:
-        def arrive(message: Message, buffers: Sequence[Buffer]) -> None:
-            if self.life == life:
-                self.post(lambda: self.handle(Received(message)))
-
-        return arrive
+    def _read(self, message: Message, buffers: Sequence[Buffer]) -> None:
+        self.handle(Received(message))
 
     def _perform(self, action: Action) -> None:
         match action:

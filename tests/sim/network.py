@@ -7,6 +7,11 @@ without a connection drops what it is told to send (IMMEDIATE); a ROUTER says wh
 
 Worse: single messages are lost, come twice, or stand still for seconds, on a connection that
 stays up.
+
+Three things it never does, because TCP and ZeroMQ never do them and the machines build on that
+(docs/protocol.md, "What counts as said to whom"): what was said to one master does not reach the
+next one; what was said before a hello does not come behind it, not even a second time; and a node
+reads nothing of a connection once it has another one.
 """
 
 from __future__ import annotations
@@ -17,12 +22,14 @@ from math import inf
 from random import Random
 
 from hpczmq import wire
-from hpczmq.messages import Message
+from hpczmq.messages import Hello, Message
 from hpczmq.wire import Buffer
 from tests.sim.timeline import Timeline, Trace
 
-#: Takes what has arrived at a node.
-Arrive = Callable[[Message, Sequence[Buffer]], None]
+#: Takes what a node reads.
+Read = Callable[[Message, Sequence[Buffer]], None]
+#: Has a node do something: now, or when it looks again.
+Post = Callable[[Callable[[], None]], None]
 #: Whether a message is to be lost: (to the master?, name of the node, message).
 Censor = Callable[[bool, str, Message], bool]
 
@@ -47,6 +54,11 @@ class Connection:
     """One connection between a node and the master, from its start to its end."""
 
     peer: bytes
+    #: Which master is at its other end.
+    reign: int
+    #: How often the node has said hello on it, and the number of the last one that was heard.
+    hellos: int = 0
+    heard: int = 0
     #: When the last message arrives, to the master and from it.
     up_s: float = 0.0
     down_s: float = 0.0
@@ -58,18 +70,30 @@ class Connection:
 class Dealer:
     """A node's socket. It makes a new connection by itself when it has lost one."""
 
-    def __init__(self, network: Network, name: str, arrive: Arrive) -> None:
+    def __init__(self, network: Network, name: str, post: Post, read: Read) -> None:
         self.name = name
-        self.arrive = arrive
         self.connection: Connection | None = None
         self.topics: tuple[bytes, ...] = ()
         self.closed = False
-        self._network = network
+        self._network, self._post, self._read = network, post, read
         network.dial(self)
 
     def send(self, message: Message, buffers: Sequence[Buffer] = ()) -> None:
         """Send to the master, or drop it if there is no connection."""
         self._network.send_up(self, message, buffers)
+
+    def arrive(
+        self, connection: Connection | None, message: Message, buffers: Sequence[Buffer]
+    ) -> None:
+        """Something is here to be read; None: it was published. What a connection has brought
+        can be read for as long as there is no other one.
+        """
+
+        def read() -> None:
+            if not self.closed and (connection is None or connection is self.connection):
+                self._read(message, buffers)
+
+        self._post(read)
 
     def subscribe(self, *topics: bytes) -> None:
         """Listen to what the master publishes."""
@@ -116,7 +140,7 @@ class Network:
             if not self.up and not dealer.closed:
                 self.dial(dealer, 0.2)
             elif dealer.connection is None and not dealer.closed:
-                dealer.connection = Connection(self._rng.randbytes(5))
+                dealer.connection = Connection(self._rng.randbytes(5), self._reign)
                 self._peers[dealer.connection.peer] = dealer
                 self._trace(dealer.name, "connected as", dealer.connection.peer.hex())
 
@@ -188,8 +212,16 @@ class Network:
         self._trace(dealer.name, "→", message)
         frames = _sealed(wire.encode(message, buffers))
 
+        introduces = isinstance(message, Hello)
+        connection.hellos += introduces
+        hellos = connection.hellos
+
         def arrive() -> None:
-            if self.up and self._timeline.now <= connection.up_until_s:
+            if connection.reign != self._reign or self._timeline.now > connection.up_until_s:
+                return
+            if introduces:
+                connection.heard = max(connection.heard, hellos)
+            if hellos >= connection.heard:
                 self.router(connection.peer, *_opened(frames, message))
 
         for extra_s in self._copies(True, dealer, message):
@@ -210,7 +242,7 @@ class Network:
 
         def arrive() -> None:
             if not dealer.closed and self._timeline.now <= connection.down_until_s:
-                dealer.arrive(*_opened(sealed, message))
+                dealer.arrive(connection, *_opened(sealed, message))
 
         for extra_s in self._copies(False, dealer, message):
             connection.down_s = self._arrival_s(connection.down_s, sealed)
@@ -224,7 +256,7 @@ class Network:
 
         def arrive() -> None:
             if not dealer.closed and reign == self._reign:
-                dealer.arrive(*_opened(frames, message))
+                dealer.arrive(None, *_opened(frames, message))
 
         return arrive
 

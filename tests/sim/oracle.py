@@ -166,7 +166,7 @@ class Oracle:
         self.begun[lease.job] += 1
 
     def died(self, lease: Assign, index: int) -> None:
-        """A worker dies by itself; it counts for the task that it had for itself."""
+        """A worker dies by itself; it counts for the task that it had for itself, begun or not."""
         if (lease.lease, lease.job) in self._alone:
             self.deaths[lease.job, index] += 1
 

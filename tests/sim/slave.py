@@ -69,7 +69,10 @@ class SlotProcess:
         assert not self._left, f"{self.slave.name} runs two leases in slot {self.slot}"
         self.lease, self._left = lease, list(lease.tasks)
         self._flushed_s = self.slave.timeline.now
-        self._next()
+        if self.alive:
+            self._next()
+        else:  # it died idle, and the slave has not noticed yet: the task takes the blame
+            self.slave.oracle.died(lease, lease.tasks[0].index)
 
     def die(self, how: str) -> None:
         """End now; what was said before is still read."""
@@ -154,7 +157,7 @@ class SlaveNode(Node):
             self.name, self.instance, self.slots, self.capabilities, protocol=PROTOCOL
         )
         self.processes = {}
-        self.dealer = Dealer(self.setting.network, self.name, self._arrives(self.life))
+        self.dealer = Dealer(self.setting.network, self.name, self.post, self._read)
 
     def crash(self, linger_s: float = 0.0) -> None:
         """Be gone, with everything."""
@@ -185,12 +188,8 @@ class SlaveNode(Node):
             del self.processes[process.slot]
             self.handle(SlotDied(process.slot, how))
 
-    def _arrives(self, life: int) -> Callable[[Message, Sequence[Buffer]], None]:
-        def arrive(message: Message, buffers: Sequence[Buffer]) -> None:
-            if self.life == life:
-                self.post(lambda: self.handle(Received(message)))
-
-        return arrive
+    def _read(self, message: Message, buffers: Sequence[Buffer]) -> None:
+        self.handle(Received(message))
 
     def _perform(self, action: Action) -> None:
         match action:

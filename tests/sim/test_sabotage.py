@@ -20,6 +20,7 @@ from hpczmq.scheduler.state import JobRecord
 from hpczmq.scheduler.states import TASK_MOVES, TaskState
 from hpczmq.session import Session
 from hpczmq.worker import Kept, Worker
+from hpczmq.worker import Send as Say
 from tests.sim import test_scenarios as scenarios
 from tests.sim.world import SimulationFailed, run
 
@@ -122,6 +123,14 @@ def slaves_keep_what_they_had_of_an_older_master(patch: Patch) -> None:
     patch.setattr(Worker, "_start_over", lambda self: None)
 
 
+def slaves_report_to_whoever_is_there(patch: Patch) -> None:
+    def say(self: Worker, kept: Kept, now: float) -> None:
+        kept.sent_s, kept.times = now, kept.times + 1
+        self._do(Say(kept.report, kept.buffers))
+
+    patch.setattr(Worker, "_say", say)
+
+
 def readers_go_on_with_the_jobs_of_an_older_master(patch: Patch) -> None:
     patch.setattr(Session, "_start_over", lambda self: None)
 
@@ -148,6 +157,7 @@ def many_worlds() -> None:
 #: What is broken, and where that shows.
 lost_report = scenarios.test_a_lost_report_is_said_again_and_not_run_again
 untold_cancel = scenarios.test_nothing_runs_after_a_cancel_even_if_the_slaves_were_not_told
+unwelcome = scenarios.test_a_slave_that_is_not_welcome_yet_keeps_its_reports_of_the_older_queue
 SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     a_second_copy_is_accepted: many_worlds,
     acks_are_sent_for_nothing: many_worlds,
@@ -162,6 +172,7 @@ SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     tasks_are_handed_out_in_their_order_even_those_that_are: many_worlds,
     a_probe_is_taken_for_an_echo: many_worlds,
     slaves_keep_what_they_had_of_an_older_master: many_worlds,
+    slaves_report_to_whoever_is_there: unwelcome,
     readers_go_on_with_the_jobs_of_an_older_master: many_worlds,
     everything_is_fetched_twice: many_worlds,
 }

@@ -14,14 +14,16 @@ from hpczmq.messages import (
     Chunk,
     Done,
     Ended,
+    Heartbeat,
     Message,
     Report,
     Revoke,
     Submitted,
+    Welcome,
 )
 from hpczmq.model import JobState, SlaveState, Status
 from hpczmq.scheduler.events import Stop
-from tests.sim.network import Censor
+from tests.sim.network import Censor, Weather
 from tests.sim.settings import Settings
 from tests.sim.slave import SlotProcess
 from tests.sim.work import Fate, SimJob
@@ -199,6 +201,49 @@ def test_a_master_that_starts_anew_takes_nothing_of_the_old_one_for_its_own() ->
         assert queue not in (old.queue, new.queue), "but not in the same queue"
 
 
+def test_a_report_to_a_master_that_is_not_met_yet_counts_for_nothing() -> None:
+    with world(slaves=1, clients=2) as it:
+        old = it.order(SimJob(0, 2, task_s=2.0, steady=True))
+        it.until(lambda: len(running(it)) == 1, 5.0)
+        it.clients[0].pause(6.0)
+        slave, before = it.slaves[0], it.slaves[0].dealer.connection
+        it.master.crash()
+        it.master.start()
+        # Its connection is replaced behind its back. The first that it says on the new one is the
+        # report, which comes twice, the second time late.
+        it.setting.network.weather = Weather(copies=1.0)
+        it.setting.network.censor = lambda up, name, message: isinstance(message, Heartbeat)
+        it.until(lambda: slave.dealer.connection not in (None, before), 5.0)
+        assert running(it), "the report was lost with the older connection"
+        new = it.order(SimJob(1, 2, task_s=1.5, steady=True), client=1)
+        it.until(lambda: it.oracle.begun[new.id] > 0, 10.0)
+        assert it.master.sent["Introduce"]
+        it.run_for(2.0)
+        it.setting.network.censor = None
+        it.finish()  # that nothing is accepted from the older queue is checked as it comes
+        assert (new.id, old.id) == ("j1", "j2")
+
+
+def test_a_slave_that_is_not_welcome_yet_keeps_its_reports_of_the_older_queue() -> None:
+    with world(slaves=1, clients=2) as it:
+        old = it.order(SimJob(0, 2, task_s=5.0, steady=True))
+        it.until(lambda: len(running(it)) == 1, 5.0)
+        it.clients[0].pause(10.0)
+        it.master.crash()
+        it.master.start()
+        it.setting.network.censor = lambda up, name, message: (
+            name == "slave1" and isinstance(message, Welcome | Revoke)
+        )
+        new = it.order(SimJob(1, 2, task_s=0.1), client=1)
+        it.until(lambda: bool(it.master.core.state.leases), 5.0)
+        assert running(it), "the task has to end between the hello and the welcome"
+        it.until(lambda: not running(it), 6.0)
+        it.run_for(1.0)
+        it.setting.network.censor = None
+        it.finish()  # that nothing is accepted from the older queue is checked as it comes
+        assert (new.id, old.id) == ("j1", "j2")
+
+
 def test_a_master_that_ends_says_so() -> None:
     with world() as it:
         it.master.handle(Stop())
@@ -245,6 +290,19 @@ def test_a_task_that_kills_its_worker_fails_alone() -> None:
         assert [o.index for o in order.got.values() if not o.status.good] == [17]
 
 
+def test_a_task_that_is_handed_to_a_dead_worker_runs_elsewhere() -> None:
+    with world(slaves=1) as it:
+        slave = it.slaves[0]
+        slave.pause(2.0)
+        order = it.order(SimJob(0, 1, task_s=0.01))
+        it.run_for(1.0)
+        (worker,) = slave.processes.values()
+        worker.die("signal SIGKILL (out of memory)")
+        it.finish()
+        assert it.oracle.begun[order.id] == 1
+        assert it.oracle.deaths[order.id, 0] == 1, "nobody can know that it had not begun"
+
+
 def test_a_task_that_takes_too_long_is_killed_and_its_neighbours_are_not() -> None:
     with world() as it:
         job = SimJob(0, 12, is_map=True, timeout_s=0.5, task_s=0.01, fates={5: Fate.HANGS})
@@ -285,6 +343,21 @@ def test_a_clear_whose_answer_was_lost_is_answered_again_and_not_done_again() ->
         it.finish(may_be_cancelled=True)
         assert after.info is not None
         assert after.info.state is JobState.DONE
+
+
+def test_a_new_process_does_not_take_another_job_of_that_name_for_its_own() -> None:
+    with world(clients=2) as it:
+        old = it.order(SimJob(0, 4, task_s=2.0, steady=True))
+        it.until(lambda: bool(old.id), 5.0)
+        it.master.crash()
+        it.clients[0].crash()
+        it.clients[0].start()
+        it.clients[0].look_away(old)
+        it.master.start()
+        new = it.order(SimJob(1, 4, task_s=0.1), client=1)
+        it.until(lambda: bool(new.id), 10.0)
+        it.finish()
+        assert {old.id, new.id} == {"j1", "j2"}
 
 
 def test_results_of_long_ago_are_forgotten_and_that_is_said() -> None:

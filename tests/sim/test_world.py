@@ -1,7 +1,8 @@
 """Seeded worlds in which everything goes wrong, and every job comes to its right end all the same.
 
 A seed that fails is named first, with the command that runs it again and what happened last:
-`python -m pytest tests/sim/test_world.py --seed N`.
+`python -m pytest tests/sim/test_world.py --seed N`. With `--seed FIRST-LAST` just these run, all of
+them: so a long run can be done in pieces.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.sim.settings import FAULTS
-from tests.sim.world import REPLAY, SimulationFailed, World, run
+from tests.sim.world import REPLAY, SimulationFailed, World, run_all
 
 ROOT = Path(__file__).parents[2]
 SEEDS, BATCH = 200, 10
@@ -43,23 +44,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     only = metafunc.config.getoption("--seed", default=None)
     many = metafunc.definition.get_closest_marker("slow") is not None
     if only is not None:
-        chosen: list[Sequence[int]] = [[only]]
+        chosen = batches(only, MORE_BATCH)
     else:
         chosen = batches(MORE_SEEDS, MORE_BATCH) if many else batches(range(SEEDS), BATCH)
     metafunc.parametrize("seeds", chosen, ids=[f"{seeds[0]}-{seeds[-1]}" for seeds in chosen])
 
 
 def test_whatever_fails_every_job_comes_to_its_right_end(seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        print(f"seed {seed}")
-        run(seed)
+    run_all(seeds)
 
 
 @pytest.mark.slow
 def test_so_it_is_in_many_more_worlds(seeds: Sequence[int]) -> None:
-    for seed in seeds:
-        print(f"seed {seed}")
-        run(seed)
+    run_all(seeds)
 
 
 def test_the_same_seed_tells_the_same_story_in_every_process() -> None:
@@ -93,3 +90,20 @@ def test_a_failure_names_its_seed_first_and_how_to_see_it_again() -> None:
     assert first == "seed 17 failed at 1.0000 s: ValueError: something is wrong"
     assert second == f"replay: {REPLAY} 17"
     assert any("Hello" in line for line in trace)
+
+
+def test_a_seed_that_fails_does_not_hide_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_for, ran = World.run_for, []
+
+    def broken(world: World, seconds: float) -> None:
+        ran.append(world.seed)
+        run_for(world, seconds)
+        raise ValueError("something is wrong")
+
+    monkeypatch.setattr(World, "run_for", broken)
+    with pytest.raises(SimulationFailed) as failed:
+        run_all(range(3))
+    assert ran == [0, 1, 2]
+    first, *_, last = str(failed.value).splitlines()
+    assert first.startswith("seed 0 failed at ")
+    assert last == "3 of 3 worlds failed: seeds 0, 1, 2"

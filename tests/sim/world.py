@@ -8,7 +8,7 @@ more, and in a bounded time every job has to come to its right end, and nothing 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from types import SimpleNamespace, TracebackType
@@ -241,3 +241,18 @@ def run(seed: int) -> World:
     with World(seed) as world:
         world.run()
     return world
+
+
+def run_all(seeds: Sequence[int]) -> None:
+    """Run the worlds of some seeds, each to its end or its fault; tell the first fault's story."""
+    faults: dict[int, SimulationFailed] = {}
+    for seed in seeds:
+        print(f"seed {seed}")  # if it never ends, this is what one needs to know
+        try:
+            run(seed)
+        except SimulationFailed as fault:
+            faults[seed] = fault
+    if faults:
+        first, numbers = next(iter(faults.values())), ", ".join(map(str, faults))
+        failed = f"{len(faults)} of {len(seeds)} worlds failed: seeds {numbers}"
+        raise SimulationFailed(f"{first}\n{failed}") from first

@@ -255,3 +255,23 @@ def test_a_descriptor_can_be_waited_for_too(sockets: Sockets) -> None:
     finally:
         os.close(read)
         os.close(write)
+
+
+def test_a_dealer_reads_nothing_of_a_connection_once_it_has_another(sockets: Sockets) -> None:
+    masters = Sockets()
+    first = masters.router(ANY)
+    address = f"tcp://127.0.0.1:{first.port}"
+    dealer = sockets.dealer(address)
+    while dealer.send([b"hello"]) is not Sent.YES:
+        sockets.poll(0.01)
+    peer, _ = arrived(masters, first)
+    assert first.send([b"welcome to the older queue"], peer) is Sent.YES
+    while dealer not in sockets.poll(PATIENCE_S):
+        pass  # it is there, and nobody reads it
+    masters.close()
+    second = sockets.router(address)
+    while second not in sockets.poll(0.01):
+        dealer.send([b"hello again"])
+    peer, _ = arrived(sockets, second)
+    assert second.send([b"welcome to the new queue"], peer) is Sent.YES
+    assert arrived(sockets, dealer) == [b"welcome to the new queue"]
