@@ -15,7 +15,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-SOURCES := setup.py $(wildcard hpczmq/kernels/*.pyx hpczmq/kernels/*.pxd hpczmq/kernels/*.h)
+SOURCES := setup.py hpczmq/kernels/_julia.pyx $(wildcard hpczmq/kernels/escape*)
 
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:

@@ -153,9 +153,10 @@ class OnPool(System):
 def assembled(results: Any) -> Any:
     """The image from its tiles."""
     kernel = get("julia")
-    array = numpy.empty(*kernel.allocate(kernel.parse(IMAGE)))
+    params = kernel.parse(IMAGE)
+    array = numpy.empty(*kernel.allocate(params))
     for task, counts in results:
-        kernel.place(counts, kernel.task(task), array)
+        kernel.place(params, counts, kernel.task(task), array)
     return array
 
 

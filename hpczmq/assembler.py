@@ -39,7 +39,7 @@ class Assembles(Protocol):
     def allocate(self, params: Any) -> tuple[tuple[int, ...], str]:
         """Shape and dtype of the whole."""
 
-    def place(self, result: Any, task: Any, array: Any) -> None:
+    def place(self, params: Any, result: Any, task: Any, array: Any) -> None:
         """Write one result into the whole."""
 
 
@@ -59,6 +59,7 @@ class Assembler:
 
     def __init__(self, kernel: Assembles, params: Any, path: Path | None = None) -> None:
         self._kernel = kernel
+        self._params = params
         #: Where the file will stand; None: in memory.
         self._path = path
         #: The temporary file, until it is renamed or discarded.
@@ -87,7 +88,7 @@ class Assembler:
         assert 0 <= index < len(self._placed), f"task {index} of {len(self._placed)}"
         if self._placed[index]:
             return False
-        self._kernel.place(result, task, self._array)
+        self._kernel.place(self._params, result, task, self._array)
         self._placed[index] = 1
         self.missing -= 1
         return True

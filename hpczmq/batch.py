@@ -246,7 +246,18 @@ def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, look:
     info = future.info
     seconds, attempts = (info.ran_s, info.attempts) if info else (0.0, None)
     slaves = {name: Share(tally.tasks, tally.seconds) for name, tally in future.slaves.items()}
-    record = Record(future.id, job, state, future.tasks, seconds, params, slaves, attempts, cause)
+    record = Record(
+        future.id,
+        job,
+        state,
+        future.tasks,
+        seconds,
+        params,
+        slaves=slaves,
+        attempts=attempts,
+        used=kernel.used(parsed),
+        cause=cause,
+    )
     writer.write(folder, record, result, look)
     picture = folder / "image.png"
     return Row(

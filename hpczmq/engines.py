@@ -82,7 +82,7 @@ def execute(job: Job, executor: Executor, *, outstanding: int = limits.executor_
                 if array is None:
                     return answer.results[0]
                 for values, result in zip(chunk, answer.results, strict=True):
-                    kernel.place(result, kernel.task(values), array)
+                    kernel.place(params, result, kernel.task(values), array)
     # The last is what `place` says of a result that is not what it should be.
     except (TaskFailed, BrokenExecutor, ParameterError) as error:
         first_line = str(error).partition("\n")[0]

@@ -59,6 +59,8 @@ iterations_max: Final = (1 << 32) - 1
 #: (measured: within 3 % of the whole image from 128 on).
 tile_pixels_default: Final = 128
 tile_pixels_max: Final = 4096
+#: Threads of one task: more than a machine has cores would only take turns.
+threads_per_task_max: Final = 256
 #: Seconds that a user may give a task or a job; a month.
 timeout_s_max: Final = 31 * 24 * 3600.0
 #: A job file. `jobs_open_max` lines of 160 characters fit; what is larger is another file.

@@ -88,6 +88,8 @@ class Record:
     slaves: Mapping[str, Share] = field(default_factory=dict)
     #: Executions that were started, repeated ones too; None: not known.
     attempts: int | None = None
+    #: What of the kernel's options was used (`Kernel.used`).
+    used: Mapping[str, Any] = field(default_factory=dict)
     #: Why there is no result; empty if there is.
     cause: str = ""
     #: The version that ran it.
@@ -310,6 +312,7 @@ def _report(record: Record, summed: str, total: int | str) -> dict[str, Any]:
         "kernel": record.job.kernel,
         "algorithm": record.params.get("algorithm"),
         "params": dict(sorted(record.params.items())),
+        "used": dict(sorted(record.used.items())),
         "priority": record.job.priority,
         "timeout_s": record.job.timeout_s,
         "state": record.state.name.lower(),

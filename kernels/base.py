@@ -114,13 +114,17 @@ class Kernel(ABC, Generic[P, T]):
         """Shape and dtype (as `numpy.dtype.str`) of the array that the results make up."""
         raise NotImplementedError(f"{self.name} does not assemble")
 
-    def place(self, result: Any, task: T, array: Any) -> None:
+    def place(self, params: P, result: Any, task: T, array: Any) -> None:
         """Write one task's result into the array of `allocate`.
 
         Raises:
             ParameterError: the result does not have the task's shape or dtype.
         """
         raise NotImplementedError(f"{self.name} does not assemble")
+
+    def used(self, params: P) -> dict[str, Any]:
+        """What of the optional there is was used, as plain values by name; for `job.json`."""
+        return {}
 
     def describe(self, params: P) -> str:
         """The work in a few words, for people: "Numpy 640×480, 1000 iterations"."""

@@ -13,7 +13,11 @@ IEEE binary64, every operation rounded once and in this order, no fused multiply
 implementation, tile size, machine and instruction set gives the same bytes.
 
 `Secuencial` (`secuencial`) is the loop above in Python and the reference, `Numpy`
-(`numpy_blocks`) needs no compiler, `juliaCython` (`_julia`) is the fast one.
+(`numpy_blocks`) needs no compiler, `juliaCython` (`compiled`) is the fast one.
+
+Two short cuts are on unless a job turns them off, and change no count (docs/exactness.md has the
+proofs): an image centred on 0 is its own mirror image through its middle, so that half its tiles
+are computed (`symmetry`); and an orbit near an attracting cycle never escapes (`trap`).
 
 Numpy is not imported here: the master imports this module to split jobs, and every command to
 check them, and its 0.1 s would be most of their start.
@@ -21,19 +25,20 @@ check them, and its 0.1 s would be most of their start.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 from hpczmq import limits
 from hpczmq.errors import KernelMissing, ParameterError
-from hpczmq.kernels import parameters
+from hpczmq.kernels import compiled, parameters
 from hpczmq.kernels.base import CancelFlag, Kernel
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
+
+    from hpczmq.kernels.trap import Disc
 
     Counts = NDArray[numpy.uint16] | NDArray[numpy.uint32]
 
@@ -56,7 +61,8 @@ class CountsFunction(Protocol):
             params: the whole image; its `algorithm` is not looked at.
             tile: the part to compute, inside the image.
             out: shape (tile.height, tile.width), C-contiguous, of the dtype of `params`.
-            cancelled: looked at once a row of the tile, or more often.
+            cancelled: looked at once a row of the tile, or more often; by `juliaCython` several
+                times a millisecond.
 
         Raises:
             Cancelled: the flag was set; `out` is then of no use.
@@ -104,15 +110,23 @@ class JuliaParams:
             "check": parameters.whole_number(0, limits.tile_pixels_max, " (0 chooses it for you)")
         },
     )
+    #: Threads that compute one tile together; of `juliaCython` only.
+    threads: int = field(
+        default=1, metadata={"check": parameters.whole_number(1, limits.threads_per_task_max)}
+    )
+    #: Whether to compute half of an image that is centred on 0, and mirror it.
+    symmetry: bool = field(default=True, metadata={"check": parameters.truth()})
+    #: Whether `Numpy` and `juliaCython` end an orbit that is proven never to escape.
+    trap: bool = field(default=True, metadata={"check": parameters.truth()})
 
     def __post_init__(self) -> None:
         parameters.check_fields(self)
-        if len(TileGrid(self.width, self.height, self.tile_side)) > limits.tasks_per_job_max:
+        if len(TileGrid(self.width, self.rows, self.tile_side)) > limits.tasks_per_job_max:
             raise ParameterError(
                 "tile",
                 self.tile,
                 f"makes more than {limits.tasks_per_job_max} tiles of {self.width}x{self.height}; "
-                f"must be 0 or at least {_side_least(self.width, self.height)}",
+                f"must be 0 or at least {_side_least(self.width, self.rows)}",
             )
 
     @property
@@ -133,7 +147,21 @@ class JuliaParams:
         """Side of the tiles in pixels, chosen if `tile` is 0."""
         if self.tile:
             return self.tile
-        return max(limits.tile_pixels_default, _side_least(self.width, self.height))
+        return max(limits.tile_pixels_default, _side_least(self.width, self.rows))
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether the lower half is the upper one turned by half a turn, and not computed.
+
+        With the window's middle at 0 the coordinates of a pixel and of the one opposite differ in
+        their sign and in nothing else, and z and -z have one square.
+        """
+        return self.symmetry and self.center_x == 0 and self.center_y == 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows, from the top, are computed."""
+        return (self.height + 1) // 2 if self.mirrored else self.height
 
 
 def _side_least(width: int, height: int) -> int:
@@ -201,8 +229,8 @@ class JuliaKernel(Kernel[JuliaParams, Tile]):
         return parameters.plain(params)
 
     def split(self, params: JuliaParams) -> TileGrid:
-        """The tiles, row by row."""
-        return TileGrid(params.width, params.height, params.tile_side)
+        """The tiles, row by row; of a mirrored image those of its upper half."""
+        return TileGrid(params.width, params.rows, params.tile_side)
 
     def whole(self, params: JuliaParams) -> Tile:
         """The image as one tile.
@@ -258,13 +286,21 @@ class JuliaKernel(Kernel[JuliaParams, Tile]):
         """Shape (height, width), and uint16 or uint32."""
         return (params.height, params.width), params.dtype
 
-    def place(self, result: Any, task: Tile, array: Any) -> None:
+    def place(self, params: JuliaParams, result: Any, task: Tile, array: Any) -> None:
         """Copy a tile's counts to where they belong in the image; see `Kernel.place`."""
         shape, dtype = (task.height, task.width), array.dtype
         if getattr(result, "shape", None) != shape or result.dtype != dtype:
             got = f"{getattr(result, 'dtype', type(result).__name__)}{getattr(result, 'shape', '')}"
             raise ParameterError("result", got, f"must be {dtype}{shape} for {task}")
-        array[task.y : task.y + task.height, task.x : task.x + task.width] = result
+        x, y, right, bottom = task.x, task.y, task.x + task.width, task.y + task.height
+        array[y:bottom, x:right] = result
+        if params.mirrored:
+            height, width = array.shape
+            array[height - bottom : height - y, width - right : width - x] = result[::-1, ::-1]
+
+    def used(self, params: JuliaParams) -> dict[str, Any]:
+        """Whether the image was mirrored; and the period of the cycle that traps orbits, or 0."""
+        return {"symmetry": params.mirrored, "trap": len(discs_of(params))}
 
     def describe(self, params: JuliaParams) -> str:
         """The algorithm, the size in pixels and the iterations."""
@@ -276,19 +312,32 @@ class JuliaKernel(Kernel[JuliaParams, Tile]):
         return f"{self.name}:{params.algorithm}"
 
     def capabilities(self) -> tuple[str, ...]:
-        """All algorithms; without `juliaCython` where it is not compiled."""
-        present = ALGORITHMS if not _why_not_compiled() else ALGORITHMS[:2]
-        return tuple(f"{self.name}:{algorithm}" for algorithm in present)
+        """All algorithms; without `juliaCython` where it can't be used."""
+        return tuple(f"{self.name}:{name}" for name in ALGORITHMS if not _missing(name))
 
     def require(self, params: JuliaParams) -> None:
         """See `Kernel.require`; only `juliaCython` can be missing."""
-        if params.algorithm == "juliaCython" and _why_not_compiled():
-            raise KernelMissing(
-                f"julia:juliaCython: its compiled part is missing here ({_why_not_compiled()}); "
-                "install a C compiler (Debian: apt-get install gcc python3-dev), then "
-                "pip install --force-reinstall --no-binary hpczmq hpczmq, or from a clone: make. "
-                "Until then use algorithm = Numpy"
-            )
+        if missing := _missing(params.algorithm):
+            raise missing
+
+
+def discs_of(params: JuliaParams) -> tuple[Disc, ...]:
+    """The trap discs that a computation of these parameters may use; `Secuencial` uses none."""
+    if not params.trap or params.algorithm == "Secuencial":
+        return ()
+    from hpczmq.kernels import trap  # here, since most processes need none
+
+    return trap.discs(params.c_re, params.c_im)
+
+
+def _missing(algorithm: str) -> KernelMissing | None:
+    """Why an algorithm can't be used here, and what to do about it."""
+    try:
+        if algorithm == "juliaCython":
+            compiled.isa()
+    except KernelMissing as error:
+        return error
+    return None
 
 
 def counts_of(algorithm: str) -> CountsFunction:
@@ -303,20 +352,5 @@ def counts_of(algorithm: str) -> CountsFunction:
 
             return numpy_blocks.counts
         case "juliaCython":
-            from hpczmq.kernels import _julia
-
-            return _julia.counts
+            return compiled.counts
     raise AssertionError(f"JuliaParams let {algorithm!r} pass")
-
-
-@functools.cache
-def _why_not_compiled() -> str:
-    """Why the compiled module can't be used, or nothing if it can.
-
-    It is imported for it: a file that was built for another machine is there and of no use.
-    """
-    try:
-        import hpczmq.kernels._julia  # noqa: F401  (imported to see whether it can be)
-    except ImportError as error:
-        return str(error)
-    return ""

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy
 
-from hpczmq.kernels import trap
 from hpczmq.kernels.base import CancelFlag, Cancelled
+from hpczmq.kernels.julia import discs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def counts(params: JuliaParams, tile: Tile, out: Counts, cancelled: CancelFlag) 
     ys = params.center_y + ((params.height - 1) / 2 - rows) * dx
     height = min(tile.height, max(1, SWATH_PIXELS // tile.width))
     living, room = _Living(height * tile.width), _Room.of(height * tile.width)
-    discs = trap.discs(params.c_re, params.c_im) if getattr(params, "trap", True) else ()
+    discs = discs_of(params)
     step = _Step(params.c_re, params.c_im)
     # An escaped pixel runs on to the end of its round and may overflow. It stays "not <= 4",
     # which is all that is asked of it.

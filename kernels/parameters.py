@@ -90,6 +90,19 @@ def word(words: Sequence[str]) -> Check:
     return check
 
 
+def truth() -> Check:
+    """A check for True or False; the words are taken too, for lines of a job file are text."""
+    words = {"true": True, "false": False}
+
+    def check(name: str, value: object) -> bool:
+        found = words.get(value.strip().casefold()) if isinstance(value, str) else value
+        if not isinstance(found, bool):
+            raise ParameterError(name, value, "must be true or false")
+        return found
+
+    return check
+
+
 class _Table(NamedTuple):
     """What a parameter class says of its fields, looked up once a class."""
 

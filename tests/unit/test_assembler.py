@@ -25,7 +25,7 @@ class Rows:
     def allocate(self, params: tuple[int, ...]) -> tuple[tuple[int, ...], str]:
         return params, "<u2"
 
-    def place(self, result: NDArray[Any], task: int, array: NDArray[Any]) -> None:
+    def place(self, params: Any, result: NDArray[Any], task: int, array: NDArray[Any]) -> None:
         if result.shape != array.shape[1:]:
             raise ParameterError("result", result.shape, "must be a row")
         array[task] = result

@@ -32,6 +32,7 @@ JULIA = Record(
     params=PARAMS,
     slaves={"b": Share(1, 0.5), "a": Share(1, 0.25)},
     attempts=3,
+    used={"symmetry": True, "trap": 0},
 )
 ECHO = Record("j2", Job("echo"), JobState.DONE, 1, 0.25, {"value": 1})
 FAILED = dataclasses.replace(JULIA, state=JobState.FAILED, cause="a worker was killed")
@@ -69,6 +70,7 @@ def test_an_image_job_gives_counts_picture_and_report(tmp_path: Path) -> None:
         "kernel": "julia",
         "algorithm": "Numpy",
         "params": PARAMS,
+        "used": {"symmetry": True, "trap": 0},
         "priority": 1,
         "timeout_s": 60,
         "state": "done",
