@@ -31,17 +31,6 @@ def fused(zx: float, zy: float, c: complex) -> tuple[float, float]:
     return zx * zx - zy * zy + c.real, fma(2.0, zx * zy, c.imag)
 
 
-def doubled(w: float, zy: float, c: complex) -> tuple[float, float]:
-    """The form that keeps w = 2*zx and so takes and gives that."""
-    return fma(2.0, fma(0.25, w * w, -(zy * zy)), 2 * c.real), w * zy + c.imag
-
-
-def halved(zx: float, zy: float, c: complex) -> tuple[float, float]:
-    """The same for a w that can be halved exactly: one that is not subnormal."""
-    w, zy = doubled(2 * zx, zy, c)
-    return 0.5 * w, zy
-
-
 def flushed(zx: float, zy: float, c: complex) -> tuple[float, float]:
     """The step of a processor that takes subnormal numbers for zero, going in and coming out."""
 
@@ -59,14 +48,4 @@ def count(start: tuple[float, float], c: complex, iterations: int, step: Step = 
         if not zx * zx + zy * zy <= 4:
             return n
         zx, zy = step(zx, zy, c)
-    return iterations
-
-
-def count_doubled(start: tuple[float, float], c: complex, iterations: int) -> int:
-    """The loop on (2*zx, zy)."""
-    w, zy = 2 * start[0], start[1]
-    for n in range(iterations):
-        if not 0.25 * (w * w) + zy * zy <= 4:
-            return n
-        w, zy = doubled(w, zy, c)
     return iterations

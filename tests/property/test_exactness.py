@@ -14,8 +14,6 @@ from tests.property.steps import (
     Step,
     contract,
     count,
-    count_doubled,
-    doubled,
     flushed,
     fused,
 )
@@ -54,23 +52,6 @@ def test_who_has_left_stays_out(step: Step, c: complex, z: complex) -> None:
     for _ in range(30):
         zx, zy = step(zx, zy, c)
         assert not is_inside(zx, zy)
-
-
-@given(c=safe_c, z=st.one_of(rims, anywhere))
-def test_who_has_left_stays_out_where_the_real_part_is_kept_doubled(c: complex, z: complex) -> None:
-    w, zy = 2 * z.real, z.imag
-    assume(not 0.25 * (w * w) + zy * zy <= 4)
-    for _ in range(30):
-        w, zy = doubled(w, zy, c)
-        assert not 0.25 * (w * w) + zy * zy <= 4
-
-
-@given(start=starts, c=constants)
-def test_the_doubled_form_counts_the_same_for_every_constant(
-    start: tuple[float, float], c: complex
-) -> None:
-    assume(abs(c) ** 2 <= NO_RETURN_C2)
-    assert count_doubled(start, c, 200) == count(start, c, 200)
 
 
 @given(start=starts, c=constants)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpczmq.kernels import trap
 from hpczmq.kernels.trap import Circle, Disc, circles, discs
-from tests.property.steps import Step, contract, flushed, fma, fused, halved
+from tests.property.steps import Step, contract, flushed, fma, fused
 
 #: Centres of components of the Mandelbrot set's interior, with a radius that stays inside.
 COMPONENTS = [
@@ -40,7 +40,7 @@ near_the_edge = st.builds(
 anything = st.builds(complex, st.floats(), st.floats())
 small = st.builds(complex, st.floats(-2.2, 2.2), st.floats(-2.2, 2.2))
 
-steps = st.sampled_from([contract, fused, halved, flushed])
+steps = st.sampled_from([contract, fused, flushed])
 
 
 def is_in(zx: float, zy: float, circle: Circle) -> bool:
