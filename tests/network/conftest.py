@@ -1,0 +1,89 @@
+"""What the tests on real networks share: whether there can be any, a lab for each, the table."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from hpczmq.kernels import registry
+from tests.integration.conftest import pytest_runtest_makereport  # noqa: F401 (a hook: logs)
+from tests.network.lab import CLIENT, KERNELS, Network, NetworkLab, Recovery
+
+#: What is needed of the system, and Debian's packages that have it.
+TOOLS = {"ip": "iproute2", "iptables": "iptables"}
+_RECOVERIES = pytest.StashKey[list[Recovery]]()
+
+
+def _missing() -> list[str]:
+    return [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
+
+
+def _why_not() -> str:
+    """Why there can be no networks here; empty if there can."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if _missing() and shutil.which("apt-get"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *_missing()]):
+            subprocess.run(
+                ["apt-get", "-qq", *command], env=quiet, check=False, capture_output=True
+            )
+    if _missing():
+        return f"not installed, and could not be installed: {' '.join(_missing())}"
+    try:  # whether this kernel, and the container that we may be in, let us
+        with closing(Network()) as network:
+            network.add(CLIENT)
+            network.inside(CLIENT, lambda: None)
+            network.rule(CLIENT, "INPUT", *LOSS)
+    except (AssertionError, OSError) as error:
+        return f"this system does not let us make networks: {error}"
+    return ""
+
+
+#: One packet of five, by chance.
+LOSS = ("-m", "statistic", "--mode", "random", "--probability", "0.2")
+
+
+@pytest.fixture(scope="session")
+def networks() -> None:
+    """Skip where there can be none, and say why."""
+    why = _why_not()
+    if why:
+        pytest.skip(why)
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This process knows the kernel of the tests, as a client has to."""
+    for name, value in KERNELS.items():
+        monkeypatch.setenv(name, value)
+    registry.refresh()
+    yield
+    monkeypatch.undo()
+    registry.refresh()
+
+
+@pytest.fixture
+def lab(networks: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NetworkLab]:
+    """Hosts on a network of their own, and room for their processes."""
+    recoveries = request.config.stash.setdefault(_RECOVERIES, [])
+    with closing(NetworkLab(tmp_path, recoveries)) as made:
+        yield made
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The table of all that was repaired, and how long it took."""
+    recoveries = config.stash.get(_RECOVERIES, [])
+    if recoveries:
+        terminalreporter.section("how long it took until all was well again")
+        width = max(len(row.fault) for row in recoveries)
+        for row in recoveries:
+            terminalreporter.line(f"{row.fault:{width}}  {row.seconds:6.2f} s  {row.until}")

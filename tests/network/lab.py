@@ -1,0 +1,330 @@
+"""Hosts on a switch, as network namespaces, and the real command line on them.
+
+    192.168.56.1  client ─┐
+    192.168.56.10 master ─┤ br0, a bridge in a namespace of its own
+    192.168.56.11 uno    ─┤
+    192.168.56.12 dos    ─┘
+
+Each host is a namespace with a veth pair to the bridge. Nothing of the machine's own network is
+touched, so several of them stand side by side with the same addresses. What goes wrong is done to
+the network by its tools: a cable is pulled (`pull`), packets are thrown away (`rule`), an address
+changes (`renumber`), a host loses its power (`power_off`).
+
+A namespace's name has the process id of its test in it: one that was left by a test run that was
+killed is taken away by the next.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy
+
+import hpczmq
+from hpczmq.model import JobInfo, SlaveInfo, SlaveState
+from tests.integration.harness import BEAT_S, ROOT, Ended, Lab, Program, until
+from tests.integration.pictures import same
+
+T = TypeVar("T")
+
+#: Hosts by the last number of their address.
+CLIENT, MASTER, UNO, DOS = 1, 10, 11, 12
+SLAVES = {UNO: "uno", DOS: "dos"}
+KERNELS = {"HPCZMQ_KERNELS": "tests.kernels_for_tests:Unhurried"}
+#: The image of all tests; how many tiles it has, and so how long it takes, is up to each test.
+IMAGE: dict[str, Any] = {
+    "algorithm": "Numpy", "width": 384, "height": 384, "iterations": 300,
+    "c_re": -0.8, "c_im": 0.156, "half_width": 1.5,
+}  # fmt: skip
+#: Sides of tiles. Two slaves take 2, 6 and 35 seconds for 144, 400 and 2,304 tiles.
+TILE, SMALL_TILE, TINY_TILE = 32, 20, 8
+_CLONE_NEWNET = 0x40000000
+_NAMES = Path("/run/netns")
+
+
+def address(host: int) -> str:
+    """The address of a host."""
+    return f"192.168.56.{host}"
+
+
+def tool(*command: str) -> str:
+    """Run a command of the system; what it prints."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr.strip()}"
+    return done.stdout
+
+
+class Network:
+    """A switch, and the hosts that are plugged into it."""
+
+    def __init__(self) -> None:
+        self._prefix = f"hpczmq-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self._made: list[str] = []
+        _sweep()
+        try:
+            self._add("switch")
+            self._switch("link", "add", "br0", "type", "bridge")
+            self._switch("link", "set", "br0", "up")
+        except BaseException:
+            self.close()
+            raise
+
+    def name(self, host: int | str) -> str:
+        """The namespace of a host."""
+        return f"{self._prefix}-{host}"
+
+    def add(self, host: int) -> None:
+        """Plug a host in, and switch it on."""
+        port = f"port{host}"
+        self._add(host)
+        mac = f"02:00:c0:a8:38:{host:02x}"  # the same after a power cut
+        wire = ("type", "veth", "peer", "name", "eth0", "address", mac, "netns", self.name(host))
+        self._switch("link", "add", port, *wire)
+        self._switch("link", "set", port, "master", "br0", "up")
+        self.ip(host, "link", "set", "lo", "up")
+        self.ip(host, "addr", "add", f"{address(host)}/24", "dev", "eth0")
+        self.ip(host, "link", "set", "eth0", "up")
+
+    def at(self, host: int) -> list[str]:
+        """What stands before a command that is to run on a host."""
+        return ["ip", "netns", "exec", self.name(host)]
+
+    def inside(self, host: int, call: Callable[[], T]) -> T:
+        """Call a function on a host. The sockets and threads that it makes are there for good."""
+        libc = ctypes.CDLL(None, use_errno=True)
+
+        def entered() -> T:
+            with open(_NAMES / self.name(host)) as namespace:
+                if libc.setns(namespace.fileno(), _CLONE_NEWNET):
+                    raise OSError(ctypes.get_errno(), "setns")
+            return call()
+
+        with ThreadPoolExecutor(1) as thread:  # which ends with its namespace
+            return thread.submit(entered).result()
+
+    # --- What can go wrong --------------------------------------------------------------------
+
+    def pull(self, host: int) -> None:
+        """Pull the cable out of a host."""
+        self._switch("link", "set", f"port{host}", "down")
+
+    def plug(self, host: int) -> None:
+        """Put the cable back."""
+        self._switch("link", "set", f"port{host}", "up")
+
+    def rule(self, host: int, chain: str, *words: str) -> None:
+        """Throw packets away that come to a host (INPUT) or leave it (OUTPUT)."""
+        where = {"INPUT": "-i", "OUTPUT": "-o"}[chain]
+        tool(*self.at(host), "iptables", "-w", "-A", chain, where, "eth0", *words, "-j", "DROP")
+
+    def no_rules(self, host: int) -> None:
+        """Let all packets through again."""
+        tool(*self.at(host), "iptables", "-w", "-F")
+
+    def renumber(self, host: int, new: int) -> None:
+        """Give a host another address, as DHCP may."""
+        self.ip(host, "addr", "del", f"{address(host)}/24", "dev", "eth0")
+        self.ip(host, "addr", "add", f"{address(new)}/24", "dev", "eth0")
+
+    def power_off(self, host: int) -> None:
+        """Take a host away, and all that its system knew. Its last words never leave it."""
+        tool("ip", "netns", "del", self.name(host))
+        self._made.remove(self.name(host))
+        # The other end goes with the namespace, but a little later.
+        with suppress(AssertionError):
+            self._switch("link", "del", f"port{host}")
+
+    def ip(self, host: int | str, *words: str) -> None:
+        """Run `ip` on a host."""
+        tool("ip", "-n", self.name(host), *words)
+
+    # --- The end ------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take everything away."""
+        for name in reversed(self._made):
+            tool("ip", "netns", "del", name)
+        self._made.clear()
+
+    def _add(self, host: int | str) -> None:
+        tool("ip", "netns", "add", self.name(host))
+        self._made.append(self.name(host))
+
+    def _switch(self, *words: str) -> None:
+        self.ip("switch", *words)
+
+
+def _sweep() -> None:
+    """Take away what test runs have left that were killed."""
+    for path in _NAMES.glob("hpczmq-*"):
+        owner = re.match(r"hpczmq-(\d+)-", path.name)
+        if owner and not Path("/proc", owner[1]).exists():
+            with suppress(AssertionError):  # another run may be at it too
+                tool("ip", "netns", "del", path.name)
+
+
+class Recovery(NamedTuple):
+    """How long it took until all was well again."""
+
+    fault: str
+    until: str
+    seconds: float
+
+
+class NetworkLab(Lab):
+    """All processes of one test, on hosts of their own."""
+
+    def __init__(self, folder: Path, recoveries: list[Recovery]) -> None:
+        super().__init__(folder)
+        self.network = Network()
+        self.recoveries = recoveries
+        self._observer: hpczmq.Client | None = None
+
+    # --- Start --------------------------------------------------------------------------------
+
+    def launch_at(self, host: int, *arguments: str, before: tuple[str, ...] = ()) -> Program:
+        """Start `hpczmq …` on a host, and don't wait for it."""
+        program = [sys.executable, str(ROOT / "cli.py"), *arguments]
+        name = f"{arguments[0]}-at-{host}"
+        return self.start(name, [*self.network.at(host), *before, *program], KERNELS)
+
+    def cluster(
+        self, *slaves: int, beat_s: float = BEAT_S, before: tuple[str, ...] = ()
+    ) -> list[Program]:
+        """A master, and slaves on these hosts, and somebody who looks; the nodes."""
+        for host in (CLIENT, MASTER, UNO, DOS):
+            self.network.add(host)
+        binds = ("--bind", "0.0.0.0", "--control-bind", "0.0.0.0", "--insecure")
+        beat = ("--heartbeat", str(beat_s))
+        master = self.launch_at(MASTER, "master", *binds, *beat, before=before)
+        until(lambda: master.out.read_bytes() or master.is_dead(), "the master is ready")
+        # On the master's own host: what is done to the network does not keep it from looking.
+        self._observer = self.network.inside(
+            MASTER, lambda: hpczmq.Client("127.0.0.1", timeout=60, name="observer")
+        )
+        nodes = [master, *(self.slave_at(host) for host in slaves)]
+        for host in slaves:
+            self.until_ready(host)
+        return nodes
+
+    def slave_at(self, host: int, master: str = address(MASTER)) -> Program:
+        """A slave with one slot on a host."""
+        name = ("--name", SLAVES[host], "--slots", "1")
+        return self.launch_at(host, "slave", "--master", master, *name, "--bind", "off")
+
+    def memoria_at(self, host: int, number: int) -> Program:
+        """A memoria on a host, for everybody."""
+        binds = ("--bind", "0.0.0.0", "--control-bind", "0.0.0.0", "--insecure")
+        which = ("--number", str(number), "--master", address(MASTER))
+        return self.launch_at(host, "memoria", *which, *binds)
+
+    def run_at(
+        self, host: int = CLIENT, tile: int = TILE, master: str = address(MASTER),
+        timeout_s: float = 60, out: str = "out",
+    ) -> Program:  # fmt: skip
+        """A client that runs the image; it is waited for until the first part of it is done."""
+        facts = {"kernel": "unhurried", "name": "image", **IMAGE, "tile": tile}
+        lines = [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}"
+                 for key, value in facts.items()]  # fmt: skip
+        (self.folder / "jobs.toml").write_text("\n".join(["[[job]]", *lines, ""]))
+        where = ("--master", master, "--out", out, "--timeout", str(timeout_s))
+        client = self.launch_at(host, "run", "jobs.toml", *where)
+        until(lambda: self.is_running(client), "some tiles are done")
+        return client
+
+    def is_running(self, client: Program) -> bool:
+        """Whether the job is well on its way, and far from its end."""
+        jobs = self.observer.jobs()
+        return client.is_dead() or (len(jobs) == 1 and 10 * jobs[0].done > jobs[0].tasks)
+
+    # --- Look ---------------------------------------------------------------------------------
+
+    @property
+    def observer(self) -> hpczmq.Client:
+        """A client on the master's host."""
+        assert self._observer is not None, "there is no cluster yet"
+        return self._observer
+
+    def job(self) -> JobInfo:
+        """The one job, as the master sees it."""
+        (row,) = self.observer.jobs()
+        return row
+
+    def slave_row(self, host: int) -> SlaveInfo | None:
+        """The newest slave of a host, as the master sees it."""
+        rows = [row for row in self.observer.slaves() if row.name == SLAVES[host]]
+        return rows[-1] if rows else None
+
+    def until_ready(self, host: int) -> SlaveInfo:
+        """Wait until a host's slave is there, and was heard just now."""
+
+        def ready() -> SlaveInfo | None:
+            row = self.slave_row(host)
+            fresh = row and row.state is SlaveState.READY and row.silent_s < 2 * BEAT_S
+            return row if fresh else None
+
+        return until(ready, f"{SLAVES[host]} is ready")
+
+    def until_lost(self, host: int) -> None:
+        """Wait until the master has given a slave up: its tiles are somebody else's then."""
+
+        def lost() -> bool:
+            row = self.slave_row(host)
+            return row is not None and row.state is SlaveState.LOST
+
+        until(lost, f"{SLAVES[host]} is lost")
+
+    def until_at_work(self, host: int) -> None:
+        """Wait until a host's slave is there and computes tiles that it has been given since."""
+        done = self.until_ready(host).metrics.tasks_done
+
+        def more() -> bool:
+            row = self.slave_row(host)
+            assert not self.job().state.ended, "the job was too short to see it at work again"
+            return row is not None and row.metrics.tasks_done > done + 1
+
+        until(more, f"{SLAVES[host]} is at work")
+
+    @contextmanager
+    def recovery(self, fault: str, until_what: str) -> Iterator[None]:
+        """Measure how long it takes until all is well again."""
+        began_s = time.monotonic()
+        yield
+        self.recovered(fault, until_what, time.monotonic() - began_s)
+
+    def recovered(self, fault: str, until_what: str, seconds: float) -> None:
+        """Keep a measurement for the table at the end."""
+        self.recoveries.append(Recovery(fault, until_what, seconds))
+        print(f"{fault}: recovered in {seconds:.2f} s ({until_what})")
+
+    def finished(self, client: Program, out: str = "out") -> Ended:
+        """Wait for a client's end; its image has to be right, bit for bit."""
+        ended = client.ended().fine()
+        self.check_image(out)
+        return ended
+
+    def check_image(self, out: str = "out") -> None:
+        """Fail unless the image is the reference's."""
+        assert same(numpy.load(self.folder / out / "image" / "counts.npy"), IMAGE)
+
+    # --- End ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End all processes, then take the network away."""
+        try:
+            if self._observer is not None:
+                self._observer.close()
+            super().close()
+        finally:
+            self.network.close()
