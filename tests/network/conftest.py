@@ -73,7 +73,17 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def lab(networks: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NetworkLab]:
     """Hosts on a network of their own, and room for their processes."""
     recoveries = request.config.stash.setdefault(_RECOVERIES, [])
-    with closing(NetworkLab(tmp_path, recoveries)) as made:
+    (folder := tmp_path / "lab").mkdir()
+    with closing(NetworkLab(folder, recoveries)) as made:
+        yield made
+
+
+@pytest.fixture
+def other(networks: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[NetworkLab]:
+    """A second one, side by side with the first."""
+    recoveries = request.config.stash.setdefault(_RECOVERIES, [])
+    (folder := tmp_path / "other").mkdir()
+    with closing(NetworkLab(folder, recoveries)) as made:
         yield made
 
 

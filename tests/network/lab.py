@@ -123,6 +123,17 @@ class Network:
         """Put the cable back."""
         self._switch("link", "set", f"port{host}", "up")
 
+    @contextmanager
+    def pulled(self, *hosts: int, seconds: float) -> Iterator[None]:
+        """Pull cables for so long. This time is no wait for something: it is the fault."""
+        end_s = time.monotonic() + seconds
+        for host in hosts:
+            self.pull(host)
+        yield
+        time.sleep(max(0.0, end_s - time.monotonic()))
+        for host in hosts:
+            self.plug(host)
+
     def rule(self, host: int, chain: str, *words: str) -> None:
         """Throw packets away that come to a host (INPUT) or leave it (OUTPUT)."""
         where = {"INPUT": "-i", "OUTPUT": "-o"}[chain]
@@ -295,6 +306,16 @@ class NetworkLab(Lab):
             return row is not None and row.metrics.tasks_done > done + 1
 
         until(more, f"{SLAVES[host]} is at work")
+
+    def arrived(self) -> int:
+        """How many pixels of the image have a count, in the client's unfinished file."""
+        (part,) = self.parts()
+        return int(numpy.count_nonzero(numpy.load(part, mmap_mode="r")))
+
+    def until_fed(self) -> None:
+        """Wait until the client has been sent more of the image than it has now."""
+        pixels = self.arrived()
+        until(lambda: self.arrived() > pixels, "the client is sent results")
 
     @contextmanager
     def recovery(self, fault: str, until_what: str) -> Iterator[None]:

@@ -1,0 +1,165 @@
+"""Networks that are cut, lose, delay, and hosts that change behind a connection's back."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.harness import until
+from tests.network.conftest import LOSS
+from tests.network.lab import (
+    CLIENT,
+    DOS,
+    KERNELS,
+    MASTER,
+    SMALL_TILE,
+    TILE,
+    TINY_TILE,
+    UNO,
+    NetworkLab,
+    address,
+)
+
+RELAY = str(Path(__file__).with_name("relay.py"))
+NAMES = {CLIENT: "the client", MASTER: "the master", DOS: "a slave"}
+
+# --- Cables ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", NAMES, ids=NAMES.get)
+def test_a_link_that_is_down_for_a_second_is_only_a_pause(lab: NetworkLab, host: int) -> None:
+    lab.cluster(UNO, DOS)
+    client = lab.run_at(tile=TINY_TILE)
+    with lab.network.pulled(host, seconds=1):
+        pass
+    with lab.recovery(f"link of {NAMES[host]} down for 1 s", "tiles come through again"):
+        lab.until_at_work(DOS)
+        lab.until_fed()
+    lab.finished(client)
+
+
+def test_links_that_are_down_for_thirty_seconds_come_back(
+    lab: NetworkLab, other: NetworkLab
+) -> None:
+    # Side by side, for it takes its time: half of one cluster away, and the master of another.
+    # All with heartbeats of a second, as by default.
+    lab.cluster(UNO, DOS, beat_s=1)
+    other.cluster(UNO, DOS, beat_s=1)
+    client, others = lab.run_at(tile=9), other.run_at(tile=SMALL_TILE)
+    with other.network.pulled(MASTER, seconds=30), lab.network.pulled(DOS, CLIENT, seconds=30):
+        lab.until_lost(DOS)
+        done = lab.job().done
+    assert lab.job().done > done + 100, "the other slave has gone on"
+    with other.recovery("link of the master down for 30 s", "both slaves compute again"):
+        other.until_at_work(UNO)
+        other.until_at_work(DOS)
+    with lab.recovery("links of a slave and the client down for 30 s", "tiles come through again"):
+        lab.until_at_work(DOS)
+        lab.until_fed()
+    other.finished(others)
+    lab.finished(client)
+
+
+def test_a_slave_whose_link_is_down_for_ever_is_done_without(lab: NetworkLab) -> None:
+    _, _, dos = lab.cluster(UNO, DOS)
+    client = lab.run_at()
+    with lab.recovery("link of a slave down for ever", "its tiles are the other's"):
+        lab.network.pull(DOS)
+        lab.until_lost(DOS)
+    lab.finished(client)
+    assert dos.end() == 0  # it goes in order, with nobody to say goodbye to
+
+
+@pytest.mark.parametrize("host", [CLIENT, MASTER], ids=NAMES.get)
+def test_a_client_whose_master_is_away_for_ever_says_so(lab: NetworkLab, host: int) -> None:
+    lab.cluster(UNO, DOS)
+    client = lab.run_at(timeout_s=2)
+    with lab.recovery(f"link of {NAMES[host]} down for ever", "the client has given up"):
+        lab.network.pull(host)
+        ended = client.ended()
+    assert ended.code == 3
+    assert f"tcp://{address(MASTER)}:5001: the master has been away for " in ended.err
+    assert "Traceback" not in ended.err
+    assert not lab.parts()
+
+
+# --- Packets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("chain", "way"), [("OUTPUT", "not heard"), ("INPUT", "does not hear")])
+def test_a_slave_that_is_cut_off_one_way_is_replaced_and_comes_back(
+    lab: NetworkLab, chain: str, way: str
+) -> None:
+    lab.cluster(UNO, DOS)
+    client = lab.run_at(tile=TINY_TILE)
+    with lab.recovery(f"a slave {way}", "its tiles are the other's"):
+        lab.network.rule(DOS, chain)
+        lab.until_lost(DOS)
+    with lab.recovery("… is reached again", "it computes again"):
+        lab.network.no_rules(DOS)
+        lab.until_at_work(DOS)
+    lab.finished(client)
+
+
+def test_one_packet_of_five_is_lost_and_no_tile(lab: NetworkLab) -> None:
+    lab.cluster(UNO, DOS)
+    client = lab.run_at()
+    for chain in ("INPUT", "OUTPUT"):
+        lab.network.rule(MASTER, chain, *LOSS)
+    with lab.recovery("20 % of the master's packets lost, both ways", "the image is whole"):
+        lab.finished(client)
+
+
+def test_a_slow_network_that_trembles_is_only_slow(lab: NetworkLab) -> None:
+    lab.cluster()
+    # Between each host and the master: 200 ms ± 100 ms there, and back.
+    for host in (CLIENT, UNO, DOS):
+        line = [sys.executable, RELAY, address(MASTER), "5001", "5011"]
+        relay = lab.start(f"relay-at-{host}", [*lab.network.at(host), *line], KERNELS)
+        until(lambda relay=relay: relay.out.read_bytes() or relay.is_dead(), "the relay is ready")
+    for host in (UNO, DOS):
+        lab.slave_at(host, master="127.0.0.1")
+        lab.until_ready(host)
+    with lab.recovery("200 ms ± 100 ms each way", "the whole job, from the submit on"):
+        lab.finished(lab.run_at(tile=48, master="127.0.0.1"))
+    for host in (UNO, DOS):
+        row = lab.slave_row(host)
+        assert row is not None
+        assert 0.2 < row.metrics.latency_s < 1.0
+
+
+# --- Hosts ----------------------------------------------------------------------------------------
+
+
+def test_a_slave_whose_address_changes_is_the_same_slave(lab: NetworkLab) -> None:
+    lab.cluster(UNO, DOS)
+    client = lab.run_at(tile=TINY_TILE)
+    before = lab.until_ready(DOS).instance
+    with lab.recovery("a slave's address changes", "it computes again"):
+        lab.network.renumber(DOS, 22)
+        lab.until_lost(DOS)
+        lab.until_at_work(DOS)
+    assert lab.until_ready(DOS).instance == before
+    lab.finished(client)
+
+
+def test_a_host_that_loses_its_power_leaves_nothing_in_the_way_of_its_next_start(
+    lab: NetworkLab,
+) -> None:
+    _, _, dos = lab.cluster(UNO, DOS)
+    client = lab.run_at(tile=SMALL_TILE)
+    # No packet tells of the end: to the master the connection is open.
+    lab.network.pull(DOS)
+    dos.end(signal.SIGKILL)
+    until(lambda: not [p for p in lab.alive() if p.pid == dos.pid], "its processes are gone")
+    lab.network.power_off(DOS)
+    with lab.recovery("power cut of a slave's host, started anew", "the next slave computes"):
+        lab.network.add(DOS)
+        lab.slave_at(DOS)
+        lab.until_at_work(DOS)
+    lab.finished(client)
+    lost, ready = [row.state.name for row in lab.observer.slaves() if row.name == "dos"]
+    assert (lost, ready) == ("LOST", "READY")
