@@ -13,7 +13,7 @@ import pytest
 
 from hpczmq.kernels import registry
 from tests.integration.conftest import pytest_runtest_makereport  # noqa: F401 (a hook: logs)
-from tests.network.lab import CLIENT, KERNELS, Network, NetworkLab, Recovery
+from tests.network.lab import CLIENT, KERNELS, LOSS, Network, NetworkLab, Recovery
 
 #: What is needed of the system, and Debian's packages that have it.
 TOOLS = {"ip": "iproute2", "iptables": "iptables"}
@@ -44,10 +44,6 @@ def _why_not() -> str:
     except (AssertionError, OSError) as error:
         return f"this system does not let us make networks: {error}"
     return ""
-
-
-#: One packet of five, by chance.
-LOSS = ("-m", "statistic", "--mode", "random", "--probability", "0.2")
 
 
 @pytest.fixture(scope="session")

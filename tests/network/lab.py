@@ -26,6 +26,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -47,8 +48,12 @@ IMAGE: dict[str, Any] = {
     "algorithm": "Numpy", "width": 384, "height": 384, "iterations": 300,
     "c_re": -0.8, "c_im": 0.156, "half_width": 1.5,
 }  # fmt: skip
-#: Sides of tiles. Two slaves take 2, 6 and 35 seconds for 144, 400 and 2,304 tiles.
-TILE, SMALL_TILE, TINY_TILE = 32, 20, 8
+#: Sides of tiles. Two slaves take 2, 6 and 12 seconds for 144, 400 and 784 tiles.
+TILE, SMALL_TILE, TINY_TILE = 32, 20, 14
+#: What is only cut off, or can be replaced, is at work again after so long at most.
+RECOVERED_S = 10.0
+#: A rule for one packet of five, by chance.
+LOSS = ("-m", "statistic", "--mode", "random", "--probability", "0.2")
 _CLONE_NEWNET = 0x40000000
 _NAMES = Path("/run/netns")
 
@@ -123,16 +128,13 @@ class Network:
         """Put the cable back."""
         self._switch("link", "set", f"port{host}", "up")
 
-    @contextmanager
-    def pulled(self, *hosts: int, seconds: float) -> Iterator[None]:
-        """Pull cables for so long. This time is no wait for something: it is the fault."""
-        end_s = time.monotonic() + seconds
+    def cut(self, *hosts: int) -> None:
+        """Let no packet through to some hosts, and have them keep their link: a firewall, or a
+        cable that is pulled farther away.
+        """
         for host in hosts:
-            self.pull(host)
-        yield
-        time.sleep(max(0.0, end_s - time.monotonic()))
-        for host in hosts:
-            self.plug(host)
+            self.rule(host, "INPUT")
+            self.rule(host, "OUTPUT")
 
     def rule(self, host: int, chain: str, *words: str) -> None:
         """Throw packets away that come to a host (INPUT) or leave it (OUTPUT)."""
@@ -210,6 +212,12 @@ class NetworkLab(Lab):
         name = f"{arguments[0]}-at-{host}"
         return self.start(name, [*self.network.at(host), *before, *program], KERNELS)
 
+    def start_ready(self, name: str, command: list[str]) -> Program:
+        """Start a process, and wait for its first word on stdout."""
+        program = self.start(name, command, KERNELS)
+        until(lambda: program.out.read_bytes() or program.is_dead(), f"{name} is ready")
+        return program
+
     def cluster(
         self, *slaves: int, beat_s: float = BEAT_S, before: tuple[str, ...] = ()
     ) -> list[Program]:
@@ -242,15 +250,15 @@ class NetworkLab(Lab):
 
     def run_at(
         self, host: int = CLIENT, tile: int = TILE, master: str = address(MASTER),
-        timeout_s: float = 60, out: str = "out",
+        timeout_s: float = 60, before: tuple[str, ...] = (),
     ) -> Program:  # fmt: skip
         """A client that runs the image; it is waited for until the first part of it is done."""
         facts = {"kernel": "unhurried", "name": "image", **IMAGE, "tile": tile}
         lines = [f'{key} = "{value}"' if isinstance(value, str) else f"{key} = {value}"
                  for key, value in facts.items()]  # fmt: skip
         (self.folder / "jobs.toml").write_text("\n".join(["[[job]]", *lines, ""]))
-        where = ("--master", master, "--out", out, "--timeout", str(timeout_s))
-        client = self.launch_at(host, "run", "jobs.toml", *where)
+        where = ("--master", master, "--out", "out", "--timeout", str(timeout_s))
+        client = self.launch_at(host, "run", "jobs.toml", *where, before=before)
         until(lambda: self.is_running(client), "some tiles are done")
         return client
 
@@ -285,7 +293,9 @@ class NetworkLab(Lab):
             fresh = row and row.state is SlaveState.READY and row.silent_s < 2 * BEAT_S
             return row if fresh else None
 
-        return until(ready, f"{SLAVES[host]} is ready")
+        row = until(ready, f"{SLAVES[host]} is ready")
+        assert row is not None, "until gives what is true"
+        return row
 
     def until_lost(self, host: int) -> None:
         """Wait until the master has given a slave up: its tiles are somebody else's then."""
@@ -296,16 +306,17 @@ class NetworkLab(Lab):
 
         until(lost, f"{SLAVES[host]} is lost")
 
-    def until_at_work(self, host: int) -> None:
-        """Wait until a host's slave is there and computes tiles that it has been given since."""
-        done = self.until_ready(host).metrics.tasks_done
+    def until_at_work(self, *hosts: int) -> None:
+        """Wait until the slaves of these hosts compute tiles that they have been given since."""
+        done = {host: self.until_ready(host).metrics.tasks_done for host in hosts}
 
-        def more() -> bool:
+        def more(host: int) -> bool:
             row = self.slave_row(host)
             assert not self.job().state.ended, "the job was too short to see it at work again"
-            return row is not None and row.metrics.tasks_done > done + 1
+            return row is not None and row.metrics.tasks_done > done[host] + 1
 
-        until(more, f"{SLAVES[host]} is at work")
+        for host in hosts:
+            until(partial(more, host), f"{SLAVES[host]} is at work")
 
     def arrived(self) -> int:
         """How many pixels of the image have a count, in the client's unfinished file."""
@@ -318,16 +329,20 @@ class NetworkLab(Lab):
         until(lambda: self.arrived() > pixels, "the client is sent results")
 
     @contextmanager
-    def recovery(self, fault: str, until_what: str) -> Iterator[None]:
-        """Measure how long it takes until all is well again."""
-        began_s = time.monotonic()
-        yield
-        self.recovered(fault, until_what, time.monotonic() - began_s)
+    def recovery(
+        self, fault: str, until_what: str, *, since_s: float | None = None,
+        within_s: float = RECOVERED_S,
+    ) -> Iterator[None]:  # fmt: skip
+        """Measure how long it takes until all is well again; too long is a failure.
 
-    def recovered(self, fault: str, until_what: str, seconds: float) -> None:
-        """Keep a measurement for the table at the end."""
+        `since_s` is when that began, by time.monotonic(), if it was before.
+        """
+        began_s = time.monotonic() if since_s is None else since_s
+        yield
+        seconds = time.monotonic() - began_s
         self.recoveries.append(Recovery(fault, until_what, seconds))
         print(f"{fault}: recovered in {seconds:.2f} s ({until_what})")
+        assert seconds <= within_s, f"{fault}: not within {within_s} s: {until_what}"
 
     def finished(self, client: Program, out: str = "out") -> Ended:
         """Wait for a client's end; its image has to be right, bit for bit."""

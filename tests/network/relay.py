@@ -1,4 +1,4 @@
-"""A relay that delays: `python relay.py HOST PORT… ` listens on these ports of its own host and
+"""A relay that delays: `python relay.py HOST PORT…` listens on these ports of its own host and
 passes everything on to the same ports of HOST, each piece 200 ms ± 100 ms later, in order.
 
 The kernel's own queue for that, netem, is not in every kernel.
@@ -10,6 +10,7 @@ import asyncio
 import random
 import sys
 from contextlib import suppress
+from functools import partial
 
 DELAY_S = (0.1, 0.3)
 
@@ -45,9 +46,7 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 async def main(host: str, ports: list[int]) -> None:
     """Relay until ended."""
 
-    async def accept(
-        port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def accept(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             there = await asyncio.open_connection(host, port)
         except OSError:
@@ -55,11 +54,8 @@ async def main(host: str, ports: list[int]) -> None:
             return
         await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
 
-    def for_port(port: int):  # type: ignore[no-untyped-def]
-        return lambda reader, writer: accept(port, reader, writer)
-
     for port in ports:
-        await asyncio.start_server(for_port(port), "127.0.0.1", port)
+        await asyncio.start_server(partial(accept, port), "127.0.0.1", port)
     print("ready", flush=True)
     await asyncio.Event().wait()
 

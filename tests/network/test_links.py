@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.integration.harness import until
-from tests.network.conftest import LOSS
+import hpczmq
+from hpczmq import limits
+from tests.integration.harness import BEAT_S, until
 from tests.network.lab import (
     CLIENT,
     DOS,
-    KERNELS,
+    LOSS,
     MASTER,
     SMALL_TILE,
-    TILE,
     TINY_TILE,
     UNO,
     NetworkLab,
@@ -24,6 +27,8 @@ from tests.network.lab import (
 )
 
 RELAY = str(Path(__file__).with_name("relay.py"))
+#: Longer than a connection lives on which nothing is acknowledged.
+CUT_S = 2.0 * limits.connection_silent_s
 NAMES = {CLIENT: "the client", MASTER: "the master", DOS: "a slave"}
 
 # --- Cables ---------------------------------------------------------------------------------------
@@ -32,34 +37,74 @@ NAMES = {CLIENT: "the client", MASTER: "the master", DOS: "a slave"}
 @pytest.mark.parametrize("host", NAMES, ids=NAMES.get)
 def test_a_link_that_is_down_for_a_second_is_only_a_pause(lab: NetworkLab, host: int) -> None:
     lab.cluster(UNO, DOS)
-    client = lab.run_at(tile=TINY_TILE)
-    with lab.network.pulled(host, seconds=1):
-        pass
+    client = lab.run_at(tile=SMALL_TILE)
+    lab.network.pull(host)
+    time.sleep(1)
+    lab.network.plug(host)
     with lab.recovery(f"link of {NAMES[host]} down for 1 s", "tiles come through again"):
         lab.until_at_work(DOS)
         lab.until_fed()
     lab.finished(client)
 
 
-def test_links_that_are_down_for_thirty_seconds_come_back(
-    lab: NetworkLab, other: NetworkLab
-) -> None:
-    # Side by side, for it takes its time: half of one cluster away, and the master of another.
-    # All with heartbeats of a second, as by default.
+def test_what_is_cut_off_for_thirty_seconds_comes_back(lab: NetworkLab, other: NetworkLab) -> None:
+    # Two clusters side by side, for it takes its time; with heartbeats of a second, as by default.
     lab.cluster(UNO, DOS, beat_s=1)
     other.cluster(UNO, DOS, beat_s=1)
-    client, others = lab.run_at(tile=9), other.run_at(tile=SMALL_TILE)
-    with other.network.pulled(MASTER, seconds=30), lab.network.pulled(DOS, CLIENT, seconds=30):
-        lab.until_lost(DOS)
-        done = lab.job().done
-    assert lab.job().done > done + 100, "the other slave has gone on"
-    with other.recovery("link of the master down for 30 s", "both slaves compute again"):
-        other.until_at_work(UNO)
-        other.until_at_work(DOS)
-    with lab.recovery("links of a slave and the client down for 30 s", "tiles come through again"):
-        lab.until_at_work(DOS)
-        lab.until_fed()
+    client, others = lab.run_at(tile=SMALL_TILE), other.run_at(tile=SMALL_TILE)
+    other.network.pull(MASTER)
+    lab.network.pull(UNO)
+    lab.network.pull(CLIENT)
+    lab.network.cut(DOS)
+    time.sleep(30)
+    other.network.plug(MASTER)
+    lab.network.plug(UNO)
+    lab.network.plug(CLIENT)
+    lab.network.no_rules(DOS)
+    back_s = time.monotonic()
+    with ThreadPoolExecutor() as threads:
+
+        def measure(
+            at: NetworkLab, fault: str, what: str, wait: Callable[..., None], *args: int
+        ) -> Future[None]:
+            def measured() -> None:
+                with at.recovery(f"{fault} for 30 s", what, since_s=back_s):
+                    wait(*args)
+
+            return threads.submit(measured)
+
+        works, both = "it computes again", "both slaves compute again"
+        waiting = [
+            measure(lab, "link of a slave down", works, lab.until_at_work, UNO),
+            measure(lab, "all packets of a slave lost", works, lab.until_at_work, DOS),
+            measure(lab, "link of the client down", "tiles come through again", lab.until_fed),
+            measure(other, "link of the master down", both, other.until_at_work, UNO, DOS),
+        ]
+    for measured in waiting:
+        measured.result()
+    lab.finished(client)
     other.finished(others)
+
+
+def test_a_memoria_whose_link_was_down_hears_the_metrics_again(lab: NetworkLab) -> None:
+    lab.cluster(UNO, DOS)
+    lab.memoria_at(UNO, 1)
+    client = lab.run_at()
+
+    def fresh() -> bool:
+        try:
+            nodes = lab.network.inside(MASTER, lab.observer.metrics)
+        except hpczmq.NoCluster:
+            return False
+        return any(row.node == "dos" and row.age_s < 2 * BEAT_S for row in nodes)
+
+    until(fresh, "it hears the metrics")
+    lab.network.pull(UNO)
+    # By then the master has hung up on it, which it can't be told.
+    time.sleep(CUT_S)
+    lab.network.plug(UNO)
+    with lab.recovery(f"link of a memoria down for {CUT_S:g} s", "it has new metrics"):
+        until(fresh, "it hears the metrics again")
     lab.finished(client)
 
 
@@ -109,7 +154,9 @@ def test_one_packet_of_five_is_lost_and_no_tile(lab: NetworkLab) -> None:
     client = lab.run_at()
     for chain in ("INPUT", "OUTPUT"):
         lab.network.rule(MASTER, chain, *LOSS)
-    with lab.recovery("20 % of the master's packets lost, both ways", "the image is whole"):
+    with lab.recovery(
+        "20 % of the master's packets lost, both ways", "the image is whole", within_s=30
+    ):
         lab.finished(client)
 
 
@@ -118,12 +165,11 @@ def test_a_slow_network_that_trembles_is_only_slow(lab: NetworkLab) -> None:
     # Between each host and the master: 200 ms ± 100 ms there, and back.
     for host in (CLIENT, UNO, DOS):
         line = [sys.executable, RELAY, address(MASTER), "5001", "5011"]
-        relay = lab.start(f"relay-at-{host}", [*lab.network.at(host), *line], KERNELS)
-        until(lambda relay=relay: relay.out.read_bytes() or relay.is_dead(), "the relay is ready")
+        lab.start_ready(f"relay-at-{host}", [*lab.network.at(host), *line])
     for host in (UNO, DOS):
         lab.slave_at(host, master="127.0.0.1")
         lab.until_ready(host)
-    with lab.recovery("200 ms ± 100 ms each way", "the whole job, from the submit on"):
+    with lab.recovery("200 ms ± 100 ms each way", "the whole job, from the submit on", within_s=30):
         lab.finished(lab.run_at(tile=48, master="127.0.0.1"))
     for host in (UNO, DOS):
         row = lab.slave_row(host)

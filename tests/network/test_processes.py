@@ -105,10 +105,8 @@ def with_memorias(lab: NetworkLab) -> tuple[Program, Program]:
     """
     lab.cluster(UNO, DOS)
     memorias = {address(host): lab.memoria_at(host, n) for host, n in ((UNO, 1), (DOS, 2))}
-    found = until(
-        lambda: len(lab.observer.status().memorias) == 2 and lab.observer.status().memorias,
-        "both memorias are there",
-    )
+    until(lambda: len(lab.observer.status().memorias) == 2, "both memorias are there")
+    found = lab.observer.status().memorias
     client = lab.run_at(tile=SMALL_TILE)
     first = found[0].removeprefix("tcp://").rpartition(":")[0]
     return memorias[first], client
