@@ -24,18 +24,24 @@ def _missing() -> list[str]:
     return [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
 
 
+def _install(packages: list[str]) -> str:
+    """Install packages as Debian does; what was wrong, if they are missing still."""
+    said = "there is no apt-get here"
+    if packages and shutil.which("apt-get"):
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+            line = ["apt-get", "-qq", *command]
+            done = subprocess.run(line, env=quiet, check=False, capture_output=True, text=True)
+            said = done.stderr.strip()[-300:]
+    return f"{' '.join(packages)} could not be installed: {said}" if _missing() else ""
+
+
 def _why_not() -> str:
     """Why there can be no networks here; empty if there can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    if _missing() and shutil.which("apt-get"):
-        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update"], ["install", "-y", "--no-install-recommends", *_missing()]):
-            subprocess.run(
-                ["apt-get", "-qq", *command], env=quiet, check=False, capture_output=True
-            )
-    if _missing():
-        return f"not installed, and could not be installed: {' '.join(_missing())}"
+    if said := _install(_missing()):
+        return said
     try:  # whether this kernel, and the container that we may be in, let us
         with closing(Network()) as network:
             network.add(CLIENT)
@@ -47,11 +53,15 @@ def _why_not() -> str:
 
 
 @pytest.fixture(scope="session")
-def networks() -> None:
+def networks() -> Iterator[None]:
     """Skip where there can be none, and say why."""
-    why = _why_not()
-    if why:
-        pytest.skip(why)
+    with pytest.MonkeyPatch.context() as patch:
+        # Not in the PATH of everybody who is root.
+        patch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        why = _why_not()
+        if why:
+            pytest.skip(why)
+        yield
 
 
 @pytest.fixture(autouse=True)
