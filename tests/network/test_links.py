@@ -51,7 +51,7 @@ def test_what_is_cut_off_for_thirty_seconds_comes_back(lab: NetworkLab, other: N
     # Two clusters side by side, for it takes its time; with heartbeats of a second, as by default.
     lab.cluster(UNO, DOS, beat_s=1)
     other.cluster(UNO, DOS, beat_s=1)
-    client, others = lab.run_at(tile=SMALL_TILE), other.run_at(tile=SMALL_TILE)
+    client, others = lab.run_at(tile=TINY_TILE), other.run_at(tile=TINY_TILE)
     other.network.pull(MASTER)
     lab.network.pull(UNO)
     lab.network.pull(CLIENT)
@@ -170,7 +170,7 @@ def test_a_slow_network_that_trembles_is_only_slow(lab: NetworkLab) -> None:
         lab.slave_at(host, master="127.0.0.1")
         lab.until_ready(host)
     with lab.recovery("200 ms ± 100 ms each way", "the whole job, from the submit on", within_s=30):
-        lab.finished(lab.run_at(tile=48, master="127.0.0.1"))
+        lab.finished(lab.run_at(tile=64, master="127.0.0.1"))
     for host in (UNO, DOS):
         row = lab.slave_row(host)
         assert row is not None
