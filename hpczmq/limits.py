@@ -103,6 +103,8 @@ connection_silent_s: Final = 4
 dial_ms: Final = 2_000
 #: A shell wakes up at least so often to look at its clock.
 tick_s: Final = 0.1
+#: A client's turn that took longer than this stood still, and saw no more of its master's silence.
+turn_s_max: Final = 1.0
 
 # --- Placement --------------------------------------------------------------------------------
 
@@ -161,6 +163,7 @@ cpu_saturated_s: Final = 10.0
 assert lost_heartbeats > silent_heartbeats >= 1, "a slave must be silent before it is lost"
 assert resend_heartbeats < lost_heartbeats, "a lost report is said again before its slave is lost"
 assert connection_silent_s <= lost_heartbeats * heartbeat_s_default, "hello needs a connection"
+assert tick_s < turn_s_max, "a quiet turn takes a tick"
 assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with a buffer"
 assert items_per_job_max <= tasks_per_job_max
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"

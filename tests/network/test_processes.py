@@ -146,7 +146,8 @@ def test_a_client_that_is_killed_leaves_a_job_that_another_one_fetches(lab: Netw
 
 def test_a_client_that_stops_takes_up_where_it_was(lab: NetworkLab) -> None:
     lab.cluster(UNO, DOS)
-    client = lab.run_at()
+    # For longer than it would wait for its master (Ctrl-Z, a pause, fg).
+    client = lab.run_at(tile=SMALL_TILE, timeout_s=2)
     client.send(signal.SIGSTOP)
     until(lambda: lab.job().state.ended, "the job does not wait for it")
     with lab.recovery("SIGSTOP of a client, SIGCONT after the end", "it has the whole image"):
