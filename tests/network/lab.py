@@ -129,6 +129,10 @@ class Network:
         """Put the cable back."""
         self._switch("link", "set", f"port{host}", "up")
 
+    def lasts(self, seconds: float) -> None:
+        """Let a fault last so long. It is the one time that is waited for: it is the fault."""
+        time.sleep(seconds)
+
     def cut(self, *hosts: int) -> None:
         """Let no packet through to some hosts, and have them keep their link: a firewall, or a
         cable that is pulled farther away.
@@ -168,12 +172,14 @@ class Network:
     def close(self) -> None:
         """Take everything away."""
         for name in reversed(self._made):
-            tool("ip", "netns", "del", name)
-        self._made.clear()
+            with suppress(AssertionError):  # first all of them, then a look
+                tool("ip", "netns", "del", name)
+        left = [path.name for path in _NAMES.glob(f"{self._prefix}-*")]
+        assert not left, f"left behind: {left}"
 
     def _add(self, host: int | str) -> None:
+        self._made.append(self.name(host))  # first: a Ctrl-C may come any time
         tool("ip", "netns", "add", self.name(host))
-        self._made.append(self.name(host))
 
     def _switch(self, *words: str) -> None:
         self.ip("switch", *words)

@@ -39,7 +39,7 @@ def test_a_link_that_is_down_for_a_second_is_only_a_pause(lab: NetworkLab, host:
     lab.cluster(UNO, DOS)
     client = lab.run_at(tile=SMALL_TILE)
     lab.network.pull(host)
-    time.sleep(1)
+    lab.network.lasts(1)
     lab.network.plug(host)
     with lab.recovery(f"link of {NAMES[host]} down for 1 s", "tiles come through again"):
         lab.until_at_work(DOS)
@@ -56,7 +56,7 @@ def test_what_is_cut_off_for_thirty_seconds_comes_back(lab: NetworkLab, other: N
     lab.network.pull(UNO)
     lab.network.pull(CLIENT)
     lab.network.cut(DOS)
-    time.sleep(30)
+    lab.network.lasts(30)
     other.network.plug(MASTER)
     lab.network.plug(UNO)
     lab.network.plug(CLIENT)
@@ -101,7 +101,7 @@ def test_a_memoria_whose_link_was_down_hears_the_metrics_again(lab: NetworkLab) 
     until(fresh, "it hears the metrics")
     lab.network.pull(UNO)
     # By then the master has hung up on it, which it can't be told.
-    time.sleep(CUT_S)
+    lab.network.lasts(CUT_S)
     lab.network.plug(UNO)
     with lab.recovery(f"link of a memoria down for {CUT_S:g} s", "it has new metrics"):
         until(fresh, "it hears the metrics again")
