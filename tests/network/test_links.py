@@ -28,7 +28,7 @@ from tests.network.lab import (
 
 RELAY = str(Path(__file__).with_name("relay.py"))
 #: Longer than a connection lives on which nothing is acknowledged.
-CUT_S = 2.0 * limits.connection_silent_s
+CUT_S = 1.5 * limits.connection_silent_s
 NAMES = {CLIENT: "the client", MASTER: "the master", DOS: "a slave"}
 
 # --- Cables ---------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def test_a_slave_that_is_cut_off_one_way_is_replaced_and_comes_back(
     lab: NetworkLab, chain: str, way: str
 ) -> None:
     lab.cluster(UNO, DOS)
-    client = lab.run_at(tile=TINY_TILE)
+    client = lab.run_at(tile=SMALL_TILE)
     with lab.recovery(f"a slave {way}", "its tiles are the other's"):
         lab.network.rule(DOS, chain)
         lab.until_lost(DOS)

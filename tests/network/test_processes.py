@@ -107,7 +107,7 @@ def with_memorias(lab: NetworkLab) -> tuple[Program, Program]:
     memorias = {address(host): lab.memoria_at(host, n) for host, n in ((UNO, 1), (DOS, 2))}
     until(lambda: len(lab.observer.status().memorias) == 2, "both memorias are there")
     found = lab.observer.status().memorias
-    client = lab.run_at(tile=SMALL_TILE)
+    client = lab.run_at()
     first = found[0].removeprefix("tcp://").rpartition(":")[0]
     return memorias[first], client
 
