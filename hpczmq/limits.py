@@ -97,8 +97,16 @@ resend_heartbeats: Final = 3
 slow_link_bytes_per_s: Final = MIB
 #: How often a node without a master says hello.
 hello_s: Final = 0.5
+#: A connection on which the other host confirms nothing for so long is given up, and dialled anew:
+#: about when a node of default heartbeats misses its master, which then says hello on a new one.
+connection_silent_s: Final = 4
+#: A dial that nobody answers is begun anew after so long. The system's own would wait twice as
+#: long each time: as long again as the network was away.
+dial_ms: Final = 2_000
 #: A shell wakes up at least so often to look at its clock.
 tick_s: Final = 0.1
+#: A client's turn that took longer than this stood still, and saw no more of its master's silence.
+turn_s_max: Final = 1.0
 
 # --- Placement --------------------------------------------------------------------------------
 
@@ -156,6 +164,8 @@ cpu_saturated_s: Final = 10.0
 
 assert lost_heartbeats > silent_heartbeats >= 1, "a slave must be silent before it is lost"
 assert resend_heartbeats < lost_heartbeats, "a lost report is said again before its slave is lost"
+assert connection_silent_s <= lost_heartbeats * heartbeat_s_default, "hello needs a connection"
+assert tick_s < turn_s_max, "a quiet turn takes a tick"
 assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with a buffer"
 assert items_per_job_max <= tasks_per_job_max
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"

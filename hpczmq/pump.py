@@ -71,8 +71,10 @@ class Pump(threading.Thread):
         self._waiting: dict[int, Future[Message]] = {}
         self._sinks: dict[str, Sink] = {}
         self._closing = False
-        #: When the master was known to be here last; before the first time, when this began.
-        self._here_s = self._clock.now()
+        #: How long the master has been away, as far as this thread was there to see it, and when
+        #: it looked last.
+        self._away_s = 0.0
+        self._looked_s = self._clock.now()
 
     # --- From any thread ----------------------------------------------------------------------
 
@@ -96,8 +98,11 @@ class Pump(threading.Thread):
 
     @property
     def away_s(self) -> float:
-        """How long the master has been away; next to nothing while it is here."""
-        return self._clock.now() - self._here_s
+        """How long the master has been away; nothing while it is here.
+
+        Time in which this process stood still itself (Ctrl-Z, and fg) does not count.
+        """
+        return self._away_s
 
     def followed(self, job: str) -> Sink | None:
         """Where the outcomes of a job go, while they come."""
@@ -156,8 +161,7 @@ class Pump(threading.Thread):
                 if self._dealer in ready:
                     self._receive()
                 self._handle(Tick())
-                if self._core.membership.joined:
-                    self._here_s = self._clock.now()
+                self._look()
         finally:
             with self._lock:
                 self._closing = True
@@ -170,6 +174,15 @@ class Pump(threading.Thread):
                     waiting.set_exception(closed)
             for sink in list(self._sinks.values()):
                 sink.fail(closed)
+
+    def _look(self) -> None:
+        """Measure how long the master has been away."""
+        now = self._clock.now()
+        passed_s, self._looked_s = now - self._looked_s, now
+        if self._core.membership.joined:
+            self._away_s = 0.0
+        else:
+            self._away_s += min(passed_s, limits.turn_s_max)
 
     def _receive(self) -> None:
         for frames in self._dealer.receive():

@@ -153,9 +153,16 @@ class Sockets:
         raw.setsockopt(zmq.RECONNECT_IVL, 50)
         raw.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
         raw.setsockopt(zmq.IPV6, 1)
-        # A silent cut of the network ends a connection after this long; ZMTP's own heartbeats
-        # would see it sooner, but cost a core at some thousand connections.
-        raw.setsockopt(zmq.TCP_MAXRT, 15_000)
+        raw.setsockopt(zmq.CONNECT_TIMEOUT, limits.dial_ms)
+        # A silent cut of the network ends a connection: for who has something to say by the
+        # first of these, for who only listens (SUB) by the others, and nobody listens for ever
+        # to a peer that has hung up. The kernel does it. ZMTP's own heartbeats would do the
+        # same, but cost a core at some thousand connections.
+        raw.setsockopt(zmq.TCP_MAXRT, 1_000 * limits.connection_silent_s)
+        raw.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        raw.setsockopt(zmq.TCP_KEEPALIVE_IDLE, limits.connection_silent_s)
+        raw.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
+        raw.setsockopt(zmq.TCP_KEEPALIVE_CNT, limits.connection_silent_s)
         made = self._sockets[raw] = Socket(raw, kind == zmq.ROUTER)
         self._poller.register(raw, zmq.POLLIN)
         return made

@@ -41,6 +41,9 @@ class _Spool:
         self.end = 0
         #: Of each chunk: where it starts and the sizes of its frames, or the frames themselves.
         self.chunks: list[tuple[int, list[int]] | list[Buffer]] = []
+        #: Whether the disk did not take the last chunk. It is said once, not for each chunk: the
+        #: log may be on the same disk.
+        self.refused = False
 
 
 class ResultStore:
@@ -68,9 +71,12 @@ class ResultStore:
                     view = view[spool.file.write(view) :]
             spool.chunks.append((spool.end, sizes))
             spool.end += sum(sizes)
+            spool.refused = False
         except OSError as error:
-            remedy = _REMEDIES.get(error.errno or 0, "check the disk that holds temporary files")
-            log.warning("%s: result kept in memory: %s: %s", job, error, remedy)
+            if not spool.refused:
+                spool.refused = True
+                remedy = _REMEDIES.get(error.errno or 0, "check the disk of temporary files")
+                log.warning("%s: results are kept in memory: %s: %s", job, error, remedy)
             spool.chunks.append([bytes(frame) for frame in frames])
         self._last = (job, cursor, frames)
 

@@ -16,6 +16,9 @@ GONE_S = 5.0
 #: Python keeps these two for itself until it ends; they belong to no test.
 PYTHONS_OWN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
+#: Folders whose tests may start processes, and must end them; each is its tests' marker too.
+LEAVE_NOTHING = ("integration", "network")
+
 # The same examples in every run, so that CI is red for what was changed and for nothing else.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100)
 # New examples each night; a failure prints what it takes to replay it.
@@ -24,10 +27,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in tests/integration as what it is."""
+    """Mark everything in tests/integration and tests/network as what it is."""
     for item in items:
-        if "integration" in item.path.relative_to(Path(__file__).parent).parts:
-            item.add_marker(pytest.mark.integration)
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder in LEAVE_NOTHING:
+            item.add_marker(getattr(pytest.mark, folder))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,8 +52,8 @@ def nothing_left_by_fixtures(temp_folder: Path) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_left_by_test(request: pytest.FixtureRequest, temp_folder: Path) -> Iterator[None]:
-    """Fail when an integration test leaves a process or a file behind."""
-    if request.node.get_closest_marker("integration"):
+    """Fail when a test that may start processes leaves one or a file behind."""
+    if any(map(request.node.get_closest_marker, LEAVE_NOTHING)):
         yield from _nothing_left(temp_folder)
     else:
         yield

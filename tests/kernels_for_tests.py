@@ -12,10 +12,18 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hpczmq.kernels import parameters
 from hpczmq.kernels.base import CancelFlag
 from hpczmq.kernels.diagnostics import OneTaskKernel
+from hpczmq.kernels.julia import JuliaKernel, JuliaParams, Tile
+
+if TYPE_CHECKING:
+    from hpczmq.kernels.julia import Counts
+
+#: How long `Unhurried` rests before a tile: as long as a lease is to last, so each has one tile.
+REST_S = 0.03
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,3 +91,15 @@ class Unpicklable(Exception):
     def __init__(self, message: str, *, reason: object) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Unhurried(JuliaKernel):
+    """The Julia set, with a rest before each tile: there is time to do something to the cluster
+    half-way through, on a fast machine and on a busy one, and it takes next to nothing of a core.
+    """
+
+    name = "unhurried"
+
+    def run(self, params: JuliaParams, task: Tile, cancelled: CancelFlag) -> Counts:
+        time.sleep(REST_S)
+        return super().run(params, task, cancelled)

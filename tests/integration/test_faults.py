@@ -212,6 +212,18 @@ def test_a_run_whose_master_stays_away_ends_with_exit_code_3(lab: Lab) -> None:
     assert "Traceback" not in done.err
 
 
+def test_a_run_that_stood_still_for_longer_than_its_timeout_goes_on(lab: Lab) -> None:
+    client, (master, _) = cluster(lab, "only")
+    (lab.folder / "jobs.toml").write_text('[[job]]\nkernel = "sleep"\nseconds = 3\n')
+    run = lab.launch("run", "jobs.toml", "--master", master.address, "--timeout", "2")
+    run.until_said("1 job, 1 task")
+    run.send(signal.SIGSTOP)  # Ctrl-Z
+    with client:
+        until(lambda: client.jobs()[0].state.ended, "the job does not wait for it")
+    run.send(signal.SIGCONT)  # fg
+    run.ended().fine()
+
+
 # --- The cluster of a command ---------------------------------------------------------------------
 
 

@@ -34,6 +34,8 @@ def test_the_bounds_as_they_are_fit_together() -> None:
         ("lost_heartbeats", limits.silent_heartbeats),
         ("silent_heartbeats", 0),
         ("resend_heartbeats", limits.lost_heartbeats),
+        ("connection_silent_s", limits.connection_silent_s + 1),
+        ("turn_s_max", limits.tick_s),
         ("buffers_max", limits.tasks_per_lease_max - 1),
         ("items_per_job_max", limits.tasks_per_job_max + 1),
         ("jobfile_lines_max", 10 * limits.jobs_open_max - 1),
