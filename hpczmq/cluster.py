@@ -101,6 +101,7 @@ class LocalCluster:
             master = self._start(
                 "master", "bind=127.0.0.1:0", "control_bind=127.0.0.1:0",
                 f"heartbeat_s={heartbeat_s}", f"policy={policy}",
+                "spare_saturated=false",  # they share one machine, and its user asked for it
             )  # fmt: skip
             #: Where clients and nodes dial: HOST:PORT.
             self.address = f"127.0.0.1:{self._ready(master)['port']}"

@@ -104,6 +104,10 @@ tick_s: Final = 0.1
 lease_work_s: Final = 0.03
 #: Tasks of one lease; at 1 µs a task the message is what costs, and 512 hide it.
 tasks_per_lease_max: Final = 512
+#: The policy `resources` counts a round trip like an idle machine's at 0 and like this at 1.
+latency_high_s: Final = 0.1
+#: The weights of that policy, by which its parts are multiplied.
+weights_max: Final = 1000.0
 #: A slave may hold one more lease a slot while the running ones end this soon: the next one
 #: is then there in time. Longer ones are better kept where they can go to whoever is free first.
 prefetch_below_s: Final = 0.25

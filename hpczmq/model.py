@@ -84,8 +84,9 @@ class About(IntEnum):
 class Policy(Enum):
     """How the slave for a lease is chosen among those with credit."""
 
-    ROUND_ROBIN = "round-robin"
-    LEAST_LOADED = "least-loaded"
+    ROUND_ROBIN = "round-robin"  # in turn
+    LEAST_LOADED = "least-loaded"  # who has the smallest share of its slots taken
+    RESOURCES = "resources"  # who does best by a weighted score of what they measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +176,10 @@ class Outcome(NamedTuple):
 class Metrics:
     """What a node measures of itself; it rides on every heartbeat."""
 
-    #: Load of all cores together over the last heartbeat, 0..100.
+    #: Load of all cores together over the last heartbeat, 0..100, and how much of it is this
+    #: node's own, with its workers.
     cpu_percent: Number = 0.0
+    own_cpu_percent: Number = 0.0
     #: Physical memory in use, 0..100, and how much is free for new work.
     memory_percent: Number = 0.0
     memory_free_bytes: Count = 0

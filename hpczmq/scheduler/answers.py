@@ -77,6 +77,9 @@ def _why_waiting(state: ClusterState, job: JobRecord) -> str:
         return "waits: no slave is here; start one with `hpczmq slave`"
     if not any(job.capability in s.capabilities for s in alive):
         return f"waits: no slave offers {job.capability}"
+    able = [s for s in alive if job.capability in s.capabilities]
+    if all(slave.saturated for slave in able):
+        return f"waits: {able[0].saturated}"[: limits.text_chars_max]
     return "waits: every slot is taken" if job.state is JobState.QUEUED else ""
 
 

@@ -68,6 +68,7 @@ def _check_slaves(state: ClusterState) -> None:
         if slave.state.gone:
             assert not slave.leases, f"{slave.name} is gone, with leases"
         may = slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots
+        may = may and not slave.saturated
         assert may == (slave.instance in state.free), f"{slave.name} is wrongly free or not"
 
 

@@ -140,7 +140,8 @@ def count_work(slave: SlaveRecord) -> None:
 
 def mark_free(state: ClusterState, slave: SlaveRecord) -> None:
     """Note whether a slave might take one more lease; placement looks at those only."""
-    if slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots:
+    may = slave.state is SlaveState.READY and not slave.saturated
+    if may and len(slave.leases) < 2 * slave.slots:
         state.free.setdefault(slave.instance)
     else:
         state.free.pop(slave.instance, None)

@@ -65,7 +65,7 @@ from hpczmq.scheduler.events import (
     Unplannable,
     Unreachable,
 )
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch
+from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch, Weights
 
 
 class Scheduler:
@@ -82,11 +82,15 @@ class Scheduler:
         heartbeat_s: float = limits.heartbeat_s_default,
         control_port: int = 0,
         policy: Policy = Policy.LEAST_LOADED,
+        weights: Weights | None = None,
+        spares_saturated: bool = True,
     ) -> None:
         control = Control(epoch, 1, policy.value, False)
         self.state = ClusterState(
             cluster, software, epoch, queue, heartbeat_s, control_port, control, now
         )
+        self.state.weights = weights or Weights()
+        self.state.spares_saturated = spares_saturated
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -181,7 +185,7 @@ class Scheduler:
             case Heartbeat(sequence=sequence):
                 self._send(peer, Beat(sequence))
             case AlertsAnswer():
-                pass  # a memoria's report; the alerts act on placement in a later version
+                pass  # a memoria's report; the master goes by the same rules itself
             case Goodbye():
                 members.leave(self.state, peer)
             case _:

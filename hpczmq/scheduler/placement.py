@@ -18,7 +18,7 @@ from hpczmq.messages import Assign
 from hpczmq.model import Policy, Task
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Send
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
+from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Weights
 
 
 def place(state: ClusterState, now: float) -> None:
@@ -73,15 +73,27 @@ def has_credit(slave: SlaveRecord, job: JobRecord) -> bool:
     return slave.work_s / slave.slots + job.mean_s < limits.prefetch_below_s
 
 
+def score(slave: SlaveRecord, weights: Weights) -> float:
+    """What `resources` thinks of a slave's machine: the lower, the better."""
+    metrics = slave.metrics
+    return (
+        weights.cpu * metrics.cpu_percent / 100.0
+        + weights.memory * metrics.memory_percent / 100.0
+        + weights.latency * min(1.0, metrics.latency_s / limits.latency_high_s)
+        + weights.alerts * any(watcher.rising for watcher in slave.watchers)
+    )
+
+
 class _Chooser:
     """The slaves with credit for one job, best first by the policy."""
 
     def __init__(self, state: ClusterState, job: JobRecord) -> None:
         self._state = state
         self._job = job
-        self._least_loaded = state.control.policy == Policy.LEAST_LOADED.value
-        #: (load, turn, slave); the turn keeps equals in turn, and comparisons off the records.
-        self._heap: list[tuple[float, float, int, SlaveRecord]] = []
+        self._policy = Policy(state.control.policy)
+        #: (queued, load, tie, turn, slave); the turn keeps equals in turn, and comparisons off
+        #: the records.
+        self._heap: list[tuple[float, float, float, int, SlaveRecord]] = []
         self._turn = 0
         for instance in state.free:
             self.put_back(state.slaves[instance])
@@ -92,9 +104,17 @@ class _Chooser:
             self._turn += 1
             # An idle slot comes before a prefetch under every policy.
             queued = float(max(0, len(slave.leases) - slave.slots + 1))
-            load = len(slave.leases) / slave.slots if self._least_loaded else 0.0
-            tie = slave.metrics.cpu_percent if self._least_loaded else 0.0
-            heappush(self._heap, (queued + load, tie, self._turn, slave))
+            load, tie = self._load(slave)
+            heappush(self._heap, (queued, load, tie, self._turn, slave))
+
+    def _load(self, slave: SlaveRecord) -> tuple[float, float]:
+        """How little the policy likes a slave, and what it looks at between equals."""
+        if self._policy is Policy.ROUND_ROBIN:
+            return 0.0, 0.0
+        taken = len(slave.leases) / slave.slots
+        if self._policy is Policy.LEAST_LOADED:
+            return taken, slave.metrics.cpu_percent
+        return self._state.weights.slots * taken + score(slave, self._state.weights), 0.0
 
     def next(self) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""

@@ -9,10 +9,27 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hpczmq.alerts import Watcher
 from hpczmq.messages import Control, Message, Submit
 from hpczmq.model import JobState, Metrics, SlaveState
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.states import TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What counts how much for the policy `resources`; each part is 0 at best and 1 at worst."""
+
+    #: Share of its slots that is taken.
+    slots: float = 1.0
+    #: Load of its processors, whoever causes it.
+    cpu: float = 1.0
+    #: Share of its memory that is in use.
+    memory: float = 0.5
+    #: Round trip of its heartbeat, as a share of `limits.latency_high_s`.
+    latency: float = 0.5
+    #: Whether one of its values is where an alert is raised if it stays there.
+    alerts: float = 1.0
 
 
 @dataclass(slots=True)
@@ -104,6 +121,10 @@ class SlaveRecord:
     #: Sum of the expected run times of its leases, in seconds.
     work_s: float = 0.0
     metrics: Metrics = field(default_factory=Metrics)
+    #: The rules of `alerts`, looked at with each heartbeat.
+    watchers: list[Watcher] = field(default_factory=list)
+    #: The saturation alert that keeps new work away from it; empty: none.
+    saturated: str = ""
     #: Newest control generation that it has acknowledged.
     generation: int = 0
 
@@ -146,6 +167,9 @@ class ClusterState:
     #: The newest control state, as it is published.
     control: Control
     started_s: float
+    weights: Weights = field(default_factory=Weights)
+    #: Whether a slave under a saturation alert gets nothing new.
+    spares_saturated: bool = True
     #: Jobs by id, oldest first, ended ones included until they are forgotten.
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     #: Job of each uid, so that a submit said twice is one job.

@@ -81,7 +81,8 @@ class MasterNode(Node):
         free = [
             slave
             for slave in state.slaves.values()
-            if slave.state is SlaveState.READY and len(slave.leases) < slave.slots
+            if slave.state is SlaveState.READY and not slave.saturated
+            if len(slave.leases) < slave.slots
         ]
         for job in state.jobs.values():
             idle = [slave.name for slave in free if job.capability in slave.capabilities]

@@ -19,6 +19,7 @@ import pytest
 from hpczmq import limits, memory
 from hpczmq.alerts import RULES
 from hpczmq.model import SlaveState
+from hpczmq.scheduler import members
 from hpczmq.worker import SlotState
 from tests.sim.client import ClientNode, Order
 from tests.sim.faults import Chaos, Users
@@ -229,7 +230,8 @@ def tuned(bounds: dict[str, float]) -> Iterator[None]:
     changed = SimpleNamespace(**{**vars(limits), **bounds})
     rules = tuple(replace(rule, for_s=changed.cpu_saturated_s) for rule in RULES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "RULES", rules)
+        for machine in (memory, members):
+            patch.setattr(machine, "RULES", rules)
         for name, module in sorted(sys.modules.items()):
             if name.startswith(TUNED) and vars(module).get("limits") is limits:
                 patch.setattr(module, "limits", changed)

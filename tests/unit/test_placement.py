@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hpczmq import limits
-from hpczmq.messages import Beat, Done, Goodbye, Heartbeat, SetPolicy, Welcome
-from hpczmq.model import Metrics
+from hpczmq.messages import Ask, Beat, Done, Goodbye, Heartbeat, JobsAnswer, SetPolicy, Welcome
+from hpczmq.model import About, Metrics, Policy
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Publish
 from hpczmq.scheduler.events import Turn
 from hpczmq.scheduler.placement import lease_tasks
-from hpczmq.scheduler.state import JobRecord
+from hpczmq.scheduler.state import JobRecord, Weights
 from tests.unit.harness import CLIENT, World, slave_hello, submission
 
 
@@ -30,10 +32,11 @@ def policy(world: World, name: str) -> None:
     assert world.one(Done, CLIENT)
 
 
-def load(world: World, peer: bytes, cpu_percent: float) -> None:
+def load(world: World, peer: bytes, cpu_percent: float = 0.0, **metrics: Any) -> None:
     """A slave says how busy its machine is."""
-    generation = world.state.control.generation
-    world.say(peer, Heartbeat(1, Metrics(cpu_percent=cpu_percent), (), generation))
+    generation, held = world.state.control.generation, tuple(world.record(peer.decode()).leases)
+    measured = Metrics(cpu_percent=cpu_percent, **metrics)
+    world.say(peer, Heartbeat(1, measured, held, generation))
     assert world.one(Beat, peer)
     assert world.one(Publish)
 
@@ -172,6 +175,108 @@ def test_a_new_policy_holds_from_the_next_placement_on(world: World) -> None:
     policy(world, "round-robin")
     world.submit(3)
     assert [slave for slave, _, _ in placed(world)] == ["s1", "s2", "s1"]
+
+
+@pytest.mark.parametrize(
+    "worse",
+    [
+        {"cpu_percent": 50.0},
+        {"memory_percent": 90.0},
+        {"latency_s": limits.latency_high_s / 2},
+        {"cpu_percent": limits.cpu_saturated_percent, "own_cpu_percent": 40.0},
+    ],
+)
+def test_resources_looks_at_all_that_the_slaves_measure(
+    world: World, worse: dict[str, float]
+) -> None:
+    policy(world, "resources")
+    load(world, world.slave("s1"), **worse)
+    load(world, world.slave("s2"), cpu_percent=10.0, memory_percent=10.0, latency_s=0.001)
+    world.submit()
+    assert [slave for slave, _, _ in placed(world)] == ["s2"]
+
+
+def test_what_may_become_an_alert_counts_for_resources_before_it_is_one(world: World) -> None:
+    policy(world, "resources")
+    load(world, world.slave("s1"), cpu_percent=limits.cpu_saturated_percent)
+    load(world, world.slave("s2"), cpu_percent=limits.cpu_saturated_percent - 1, memory_percent=99)
+    world.submit()
+    assert [slave for slave, _, _ in placed(world)] == ["s2"]
+
+
+def test_resources_spreads_tasks_over_slaves_that_measure_the_same(world: World) -> None:
+    policy(world, "resources")
+    for name in ("s1", "s2"):
+        load(world, world.slave(name, slots=4), cpu_percent=20.0)
+    world.submit(4)
+    assert [slave for slave, _, _ in placed(world)] == ["s1", "s2", "s1", "s2"]
+
+
+def test_the_weights_say_what_resources_looks_at() -> None:
+    for weights, chosen in ((Weights(memory=0.0), "s2"), (Weights(cpu=0.0), "s1")):
+        world = World(policy=Policy.RESOURCES, weights=weights)
+        load(world, world.slave("s1"), cpu_percent=60.0, memory_percent=10.0)
+        load(world, world.slave("s2"), cpu_percent=10.0, memory_percent=60.0)
+        world.submit()
+        assert [slave for slave, _, _ in placed(world)] == [chosen]
+        world.done()
+
+
+# --- Saturation ---------------------------------------------------------------------------------
+
+
+def saturated(world: World, peer: bytes) -> None:
+    """Others use a slave's machine for so long that it is an alert."""
+    load(world, peer, cpu_percent=100.0)
+    assert not world.record(peer.decode()).saturated
+    world.later(limits.cpu_saturated_s)
+    load(world, peer, cpu_percent=100.0)
+    world.note("s1 gets nothing new until this clears: CPU of s1 at 100 %")
+
+
+def test_a_saturated_slave_gets_nothing_new_until_its_alert_clears(world: World) -> None:
+    peer = world.slave(slots=2)
+    world.submit()
+    (held,) = world.place()
+    saturated(world, peer)
+    id = world.submit()
+    assert world.place() == []
+    world.finish(peer, held[1])  # what it has goes on
+    assert world.place() == []
+    world.say(CLIENT, Ask(1, About.JOBS, (id,)))
+    assert "waits: CPU of s1 at 100 %" in world.one(JobsAnswer).jobs[0].cause
+    load(world, peer, cpu_percent=limits.cpu_clear_percent)
+    assert world.place() == []
+    load(world, peer, cpu_percent=limits.cpu_clear_percent - 1)
+    world.note("s1 gets work again")
+    assert placed(world) == [("s1", id, [0])]
+
+
+def test_work_goes_round_a_saturated_slave(world: World) -> None:
+    saturated(world, world.slave("s1", slots=4))
+    world.slave("s2")
+    world.submit(2)
+    assert [slave for slave, _, _ in placed(world)] == ["s2"]
+
+
+def test_a_slave_that_is_busy_with_our_own_tasks_is_not_saturated(world: World) -> None:
+    peer = world.slave()
+    for _ in range(3):
+        load(world, peer, cpu_percent=100.0, own_cpu_percent=99.0)
+        world.later(limits.cpu_saturated_s)
+    world.submit()
+    assert len(world.place()) == 1
+
+
+def test_a_master_may_be_told_not_to_spare_the_saturated() -> None:
+    world = World(spares_saturated=False)
+    peer = world.slave()
+    for _ in range(3):
+        load(world, peer, cpu_percent=100.0)
+        world.later(limits.cpu_saturated_s)
+    world.submit()
+    assert len(world.place()) == 1
+    world.done()
 
 
 # --- How much -----------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ FORMAT = {
 INSIDE = {
     "Task": "index spec",
     "Outcome": "index status seconds value",
-    "Metrics": "cpu_percent memory_percent memory_free_bytes load latency_s slots_busy tasks_held"
-    " tasks_done tasks_failed",
+    "Metrics": "cpu_percent own_cpu_percent memory_percent memory_free_bytes load latency_s"
+    " slots_busy tasks_held tasks_done tasks_failed",
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
     " attempts cause",
     "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics",
@@ -107,7 +107,7 @@ def refused(frames: list[wire.Buffer]) -> ProtocolError:
 def test_the_kinds_and_their_fields_are_those_of_this_protocol() -> None:
     found = {number: f"{cls.__name__} {names(cls)}".strip() for number, cls in KINDS.items()}
     assert found == FORMAT, "then PROTOCOL must grow too"
-    assert messages.PROTOCOL == 1
+    assert messages.PROTOCOL == 2
 
 
 def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
@@ -139,7 +139,7 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
         (
             BEAT,
             "951407"
-            "99cb3ff8000000000000cb000000000000000000cb0000000000000000cb000000000000000000000300"
+            "9acb3ff8000000000000cb0000000000000000cb000000000000000000cb0000000000000000cb000000000000000000000300"
             "9204cd012c02",
         ),
     ],
