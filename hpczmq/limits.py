@@ -111,6 +111,13 @@ weights_max: Final = 1000.0
 #: A slave may hold one more lease a slot while the running ones end this soon: the next one
 #: is then there in time. Longer ones are better kept where they can go to whoever is free first.
 prefetch_below_s: Final = 0.25
+#: A lease is a straggler when it has been out for so long, and for so many times what its tasks
+#: take on the average. Below the first a second start costs more than it gains: the loser's
+#: worker is killed, and a new one needs half a second.
+straggler_s: Final = 0.5
+straggler_times: Final = 1.5
+#: Leases, from the oldest on, among which stragglers are looked for each `tick_s`: some 3 ms.
+stragglers_seen_max: Final = 10_000
 #: Worker processes of one slave.
 slots_max: Final = 1024
 #: A task that killed its worker so often has failed.

@@ -31,6 +31,11 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     assert leased == set(job.leases), f"{job.id}: a leased task has one lease"
     for index, lease in job.leases.items():
         assert index in state.leases[lease].open, f"lease {lease} does not hold {job.id}/{index}"
+    for index, lease in job.second.items():
+        first, other = state.leases[job.leases[index]], state.leases[lease]
+        assert index in other.open, f"lease {lease} does not hold {job.id}/{index}"
+        assert first.holder != other.holder, f"{job.id}/{index} runs twice on one slave"
+        assert index in job.doubled
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if i < job.next}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
@@ -57,7 +62,8 @@ def _check_leases(state: ClusterState) -> None:
         assert len(lease.open) <= lease.size
         job = state.jobs[lease.job]
         for index in lease.open:
-            assert job.leases[index] == lease.id, f"{job.id}/{index} is leased twice"
+            known = (job.leases[index], job.second.get(index))
+            assert lease.id in known, f"{job.id}/{index} has an unknown lease"
 
 
 def _check_slaves(state: ClusterState) -> None:

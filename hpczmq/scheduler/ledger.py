@@ -94,33 +94,64 @@ def take(job: JobRecord, count: int) -> list[int]:
 def grant(
     state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
 ) -> Lease:
-    """Hand tasks to a slave, in the books."""
-    state.leases_made += 1
-    work_s = inf if job.mean_s is None else job.mean_s * len(indices)
-    id = state.leases_made
-    lease = Lease(id, job.id, slave.instance, set(indices), len(indices), now, work_s)
-    state.leases[id] = slave.leases[id] = lease
+    """Hand waiting tasks to a slave, in the books."""
+    lease = _new_lease(state, job, slave, indices, now)
     for index in indices:
         move_task(state, job, index, TaskState.LEASED, now)
-        job.leases[index] = id
-    count_work(slave)
-    job.attempts += len(indices)
+        job.leases[index] = lease.id
     if job.state is JobState.QUEUED:
         move_job(job, JobState.RUNNING, now)
     enqueue(state, job)
     return lease
 
 
+def grant_second(
+    state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
+) -> Lease:
+    """Hand leased tasks to one more slave, in the books: the first result of the two counts."""
+    lease = _new_lease(state, job, slave, indices, now)
+    for index in indices:
+        job.second[index] = lease.id
+        job.doubled.add(index)
+    return lease
+
+
+def _new_lease(
+    state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
+) -> Lease:
+    state.leases_made += 1
+    work_s = inf if job.mean_s is None else job.mean_s * len(indices)
+    id = state.leases_made
+    lease = Lease(id, job.id, slave.instance, set(indices), len(indices), now, work_s)
+    state.leases[id] = slave.leases[id] = lease
+    count_work(slave)
+    job.attempts += len(indices)
+    return lease
+
+
 def give_back(state: ClusterState, lease: Lease, now: float) -> None:
-    """End a lease whose slave won't answer: its open tasks wait again."""
+    """End a lease whose slave won't answer: its open tasks wait again, or go on elsewhere."""
     job = state.jobs[lease.job]
     for index in sorted(lease.open):
+        if _let_go(job, index, lease.id):
+            continue
         del job.leases[index]
         move_task(state, job, index, TaskState.WAITING, now)
         job.returned.append(index)
     lease.open.clear()
     drop(state, lease)
     enqueue(state, job)
+
+
+def _let_go(job: JobRecord, index: int, lease: int) -> bool:
+    """Leave a task that two leases hold to the other one; False: there is no other one."""
+    if job.second.get(index) == lease:
+        del job.second[index]
+        return True
+    if index in job.second and job.leases[index] == lease:
+        job.leases[index] = job.second.pop(index)
+        return True
+    return False
 
 
 def drop(state: ClusterState, lease: Lease) -> None:
@@ -162,6 +193,7 @@ def accept(
     if job is None or job.state.ended:
         return  # nobody waits for it; the acknowledgement lets the slave forget it
     fresh = [o for o in report.outcomes if _may_count(job, o.index)]
+    fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}
         buffers = _of(kept, report.outcomes, buffers)
@@ -183,6 +215,27 @@ def _may_count(job: JobRecord, index: int) -> bool:
     """Whether an outcome of this task is news. One that was never handed out has none: the report
     speaks of another master's job of this name."""
     return index < job.next and job.states[index] in _OPEN
+
+
+def _goes_on(state: ClusterState, job: JobRecord, outcome: Outcome, reported: int) -> bool:
+    """Whether a task without a result here still has its other start: then that one decides.
+
+    So it is when this was said before, and the lease does not hold the task any more.
+    """
+    index = outcome.index
+    if index not in job.doubled:
+        return False
+    if reported not in (job.leases.get(index), job.second.get(index)):
+        return True
+    if not _let_go(job, index, reported):
+        return False
+    lease = state.leases[reported]
+    lease.open.discard(index)
+    if not lease.open:
+        drop(state, lease)
+    how = outcome.status.name.lower()
+    state.actions.append(Note(f"task {index} of {job.id}: {how}, but its other start goes on"))
+    return True
 
 
 def _sort(
@@ -218,16 +271,16 @@ def settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
 
 
 def _release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
-    """Account for a task in the lease that holds it, which need not be the reported one."""
-    id = job.leases.pop(index, None)
-    if id is None:
-        return
-    lease = state.leases[id]
-    lease.open.discard(index)
-    if not lease.open:
-        drop(state, lease)
-        if id != reported:
-            revoke(state, lease)  # nobody needs the second copy
+    """Account for a task in the leases that hold it, which need not be the reported one."""
+    for id in (job.leases.pop(index, None), job.second.pop(index, None)):
+        if id is None:
+            continue
+        lease = state.leases[id]
+        lease.open.discard(index)
+        if not lease.open:
+            drop(state, lease)
+            if id != reported:
+                revoke(state, lease)  # nobody needs the second copy
 
 
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
@@ -249,6 +302,7 @@ def _measure(job: JobRecord, outcomes: Sequence[Outcome]) -> None:
     """Let the mean run time follow what was just measured; half of it is the newest report."""
     good = [o.seconds for o in outcomes if o.status.good]
     if good:
+        job.took_s += sum(good)
         mean = sum(good) / len(good)
         job.mean_s = mean if job.mean_s is None else (job.mean_s + mean) / 2
 
@@ -269,7 +323,8 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     """End a job: nothing of it runs or waits any more, and who watches it is told."""
     move_job(job, new, now)
     job.cause = cause[-limits.error_chars_max :]
-    leases = [state.leases[id] for id in sorted(set(job.leases.values()))]
+    held = {*job.leases.values(), *job.second.values()}
+    leases = [state.leases[id] for id in sorted(held)]
     for lease in leases:
         lease.open.clear()
         drop(state, lease)
@@ -279,6 +334,8 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.counts[TaskState.CANCELLED] += job.counts[TaskState.WAITING] + job.counts[TaskState.LEASED]
     job.counts[TaskState.WAITING] = job.counts[TaskState.LEASED] = 0
     job.leases.clear()
+    job.second.clear()
+    job.doubled.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
     job.tasks, job.submit = (), replace(job.submit, items=())

@@ -51,7 +51,7 @@ from hpczmq.messages import (
     Submitted,
 )
 from hpczmq.model import JobState, Metrics, Policy, Role, Status
-from hpczmq.scheduler import ledger, members, placement
+from hpczmq.scheduler import ledger, members, placement, stragglers
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
@@ -106,6 +106,7 @@ class Scheduler:
                 members.unreachable(self.state, peer, now)
             case Turn():
                 placement.place(self.state, now)
+                stragglers.place(self.state, now)
             case Tick():
                 members.tick(self.state, now)
             case Stop():

@@ -48,7 +48,7 @@ def _place_job(state: ClusterState, job: JobRecord, now: float) -> None:
             return
         indices = ledger.take(job, lease_tasks(job, slots))
         lease = ledger.grant(state, job, slave, indices, now)
-        state.actions.append(_assign(job, slave, lease.id, indices))
+        state.actions.append(assign(job, slave, lease.id, indices))
         ledger.mark_free(state, slave)
         chooser.put_back(slave)
 
@@ -84,6 +84,16 @@ def score(slave: SlaveRecord, weights: Weights) -> float:
     )
 
 
+def load(slave: SlaveRecord, policy: Policy, weights: Weights) -> tuple[float, float]:
+    """How little a policy likes a slave, and what it looks at between equals."""
+    if policy is Policy.ROUND_ROBIN:
+        return 0.0, 0.0
+    taken = len(slave.leases) / slave.slots
+    if policy is Policy.LEAST_LOADED:
+        return taken, slave.metrics.cpu_percent
+    return weights.slots * taken + score(slave, weights), 0.0
+
+
 class _Chooser:
     """The slaves with credit for one job, best first by the policy."""
 
@@ -91,9 +101,9 @@ class _Chooser:
         self._state = state
         self._job = job
         self._policy = Policy(state.control.policy)
-        #: (queued, load, tie, turn, slave); the turn keeps equals in turn, and comparisons off
-        #: the records.
-        self._heap: list[tuple[float, float, float, int, SlaveRecord]] = []
+        #: (queued, load, turn, slave); the turn keeps equals in turn, and comparisons off the
+        #: records.
+        self._heap: list[tuple[float, tuple[float, float], int, SlaveRecord]] = []
         self._turn = 0
         for instance in state.free:
             self.put_back(state.slaves[instance])
@@ -104,17 +114,8 @@ class _Chooser:
             self._turn += 1
             # An idle slot comes before a prefetch under every policy.
             queued = float(max(0, len(slave.leases) - slave.slots + 1))
-            load, tie = self._load(slave)
-            heappush(self._heap, (queued, load, tie, self._turn, slave))
-
-    def _load(self, slave: SlaveRecord) -> tuple[float, float]:
-        """How little the policy likes a slave, and what it looks at between equals."""
-        if self._policy is Policy.ROUND_ROBIN:
-            return 0.0, 0.0
-        taken = len(slave.leases) / slave.slots
-        if self._policy is Policy.LEAST_LOADED:
-            return taken, slave.metrics.cpu_percent
-        return self._state.weights.slots * taken + score(slave, self._state.weights), 0.0
+            liked = load(slave, self._policy, self._state.weights)
+            heappush(self._heap, (queued, liked, self._turn, slave))
 
     def next(self) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""
@@ -125,7 +126,8 @@ class _Chooser:
         return slave
 
 
-def _assign(job: JobRecord, slave: SlaveRecord, lease: int, indices: list[int]) -> Send:
+def assign(job: JobRecord, slave: SlaveRecord, lease: int, indices: list[int]) -> Send:
+    """The message that hands tasks to a slave."""
     assert slave.peer is not None, f"{slave.name} is placed on without a connection"
     submit = job.submit
     tasks = tuple([Task(index, job.tasks[index]) for index in indices])

@@ -75,12 +75,18 @@ class JobRecord:
     returned: deque[int] = field(default_factory=deque)
     #: Lease of each LEASED index, and of no other.
     leases: dict[int, int] = field(default_factory=dict)
+    #: The other lease of each index that was started a second time and has not ended.
+    second: dict[int, int] = field(default_factory=dict)
+    #: Indices that ever were; none is started a second time twice.
+    doubled: set[int] = field(default_factory=set)
     #: Times that an index killed its worker while it ran alone; being here means: run it alone.
     crashes: dict[int, int] = field(default_factory=dict)
     #: How many tasks are in each state, by the state's number. Sums to the number of tasks.
     counts: list[int] = field(init=False)
     #: Mean run time of a task in seconds, newest first; None before the first result.
     mean_s: float | None = None
+    #: Run times of all that are done, together, in seconds.
+    took_s: float = 0.0
     #: Executions handed out.
     attempts: int = 0
     #: Chunks stored so far; the next one gets this number.
@@ -196,6 +202,8 @@ class ClusterState:
     leases_made: int = 0
     tasks_done: int = 0
     frames_dropped: int = 0
+    #: When stragglers were last looked for.
+    seen_s: float = float("-inf")
     #: When the control state was last published.
     published_s: float = float("-inf")
     #: The last moves of tasks: (job, index, from, to, when). An impossible move shows its part.

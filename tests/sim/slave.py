@@ -96,7 +96,7 @@ class SlotProcess:
         slave, task = self.slave, self._left[0]
         job = job_of(slave.setting.jobs, self.lease, task)
         slave.oracle.started(slave.instance, self.lease, task, slave.setting.master_now())
-        took_s, fate = job.run_s(slave.rng), job.fates.get(task.index)
+        took_s, fate = job.run_s(slave.rng) * slave.times_slower, job.fates.get(task.index)
         if fate is Fate.KILLS:
             self._later(took_s / 2, lambda: self.die("signal SIGSEGV"))
         elif fate is not Fate.HANGS:
@@ -145,6 +145,8 @@ class SlaveNode(Node):
         self.slots, self.capabilities = slots, tuple(capabilities)
         #: Whether no worker process ever starts here.
         self.broken = False
+        #: How much longer than elsewhere everything takes here.
+        self.times_slower = 1.0
         #: What its measurements say.
         self.cpu_percent = 0.0
         self.processes: dict[int, SlotProcess] = {}

@@ -79,7 +79,7 @@ def test_a_lost_ack_is_repaired() -> None:
 
 
 def test_a_lost_report_is_said_again_and_not_run_again() -> None:
-    with world() as it:
+    with world(straggler_s=60.0) as it:
         it.setting.network.censor = lose(Report, 3)
         order = it.order(SimJob(0, 5, task_s=0.01))
         it.finish()

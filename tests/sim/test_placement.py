@@ -1,0 +1,54 @@
+"""What placement makes of worlds in which machines and jobs are not alike, with figures.
+
+`pytest -s` shows them.
+"""
+
+from __future__ import annotations
+
+from tests.sim.settings import Settings
+from tests.sim.work import SimJob
+from tests.sim.world import World
+
+SIM = ("sim",)
+
+
+def makespan(job: SimJob, slow: float, **tuning: float) -> tuple[float, World]:
+    """How long a job takes on five slaves, one of which takes `slow` times as long as the others;
+    and the world, after its end."""
+    settings = Settings([(1, SIM)] * 5, tuning=tuning, calm=False)
+    with World(3, settings) as it:
+        it.slaves[0].times_slower = slow
+        it.run_for(2.0)
+        begun_s = it.timeline.now
+        order = it.order(job)
+        it.until(lambda: order.info is not None, 300.0)
+        took_s = it.timeline.now - begun_s
+        it.finish()
+    return took_s, it
+
+
+def test_a_slave_ten_times_slower_does_not_hold_up_the_job() -> None:
+    without_s, _ = makespan(SimJob(0, 60, task_s=1.0, steady=True), 10.0, straggler_s=1e9)
+    with_s, it = makespan(SimJob(0, 60, task_s=1.0, steady=True), 10.0)
+    ideal_s = 60 / 4.1
+    print(f"\nmakespan {without_s:.1f} s without second starts, {with_s:.1f} s with them,")
+    print(f"{without_s / with_s:.2f} times faster; {ideal_s:.1f} s is the least there can be")
+    (id,) = it.oracle.stored
+    assert sorted(it.oracle.stored[id].outcomes) == list(range(60)), "each is accepted once"
+    assert it.oracle.doubled[id] == 1
+    assert it.master.sent["Revoke"] >= 1, "who lost the race is told to stop"
+    assert with_s < ideal_s + 3.0
+    assert without_s > 1.2 * with_s
+
+
+def test_slaves_that_are_alike_race_for_nothing() -> None:
+    _, it = makespan(SimJob(0, 60, task_s=1.0, steady=True), 1.0)
+    (id,) = it.oracle.stored
+    assert it.oracle.begun[id] == 60
+
+
+def test_a_slave_that_hangs_does_not_hold_up_the_job_either() -> None:
+    took_s, it = makespan(SimJob(0, 40, task_s=0.5, steady=True), 1e6)
+    (id,) = it.oracle.stored
+    assert sorted(it.oracle.stored[id].outcomes) == list(range(40))
+    assert took_s < 40 * 0.5 / 4 + 2.5
