@@ -5,7 +5,7 @@ It keeps its own books from what the machines do, and never believes theirs.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -68,7 +68,11 @@ class Oracle:
         #: Tasks that this master has handed out.
         self._handed: Counter[tuple[str, int]] = Counter()
         #: Tasks that it handed out while another slave had them: who is slow is not waited for.
-        self.doubled: Counter[str] = Counter()
+        self._raced: defaultdict[str, set[int]] = defaultdict(set)
+
+    def doubled(self, job: str) -> int:
+        """How many tasks of a job were started on a second slave while the first had them."""
+        return len(self._raced[job])
 
     def job(self, id: str) -> SimJob:
         """What was made up for a job that the master knows."""
@@ -125,8 +129,9 @@ class Oracle:
         assert not done, f"{lease.job}/{sorted(done)} are handed out, and were accepted"
         self.granted[lease.lease] = Granted(instance, lease.job, indices)
         held = job.second.keys() & set(indices)
-        twice = {index for index in held if self._handed[lease.job, index] > 1}
-        self.doubled[lease.job] += len(held - twice)
+        again = sorted(held & self._raced[lease.job])
+        assert not again, f"{lease.job}/{again} are started a second time once more"
+        self._raced[lease.job] |= held
         self._handed.update((lease.job, index) for index in indices)
         self._given.update((instance, lease.lease, lease.job, index) for index in indices)
         if len(indices) == 1:

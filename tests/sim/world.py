@@ -151,7 +151,7 @@ class World:
         for order in self.orders:
             begun = self.oracle.begun[order.id]
             if Fate.KILLS not in order.job.fates.values():
-                may = order.job.tasks + self.oracle.doubled[order.id]
+                may = order.job.tasks + self.oracle.doubled(order.id)
                 assert begun <= may, f"{order.id} ran {begun} tasks of {may}"
         if self.is_calm:
             assert not self.master.sent["Introduce"], "somebody was taken for a stranger"
