@@ -39,8 +39,10 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if i < job.next}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
-    queued = job.id in state.queues.get(job.submit.priority, {})
+    queued = job.id in state.queues.get(job.submit.priority, ())
     assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"
+    held = {*job.leases.values(), *job.second.values()}
+    assert job.held == len(held), f"{job.id} has {len(held)} leases, {job.held} booked"
     if job.state.ended:
         assert not waiting and not leased, f"{job.id} has ended, and still has open tasks"
     if job.state is JobState.DONE:

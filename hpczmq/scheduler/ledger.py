@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from math import inf
 
 from hpczmq import limits
@@ -18,6 +17,7 @@ from hpczmq.model import JobState, Outcome, SlaveState, Status
 from hpczmq.scheduler.actions import Deliver, Forget, Note, Send, Store
 from hpczmq.scheduler.answers import job_info
 from hpczmq.scheduler.events import Buffer
+from hpczmq.scheduler.queue import Queue, rank
 from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
 from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
 
@@ -57,16 +57,12 @@ def move_job(job: JobRecord, new: JobState, now: float) -> None:
 
 
 def enqueue(state: ClusterState, job: JobRecord) -> None:
-    """Put a job in the queue of its priority, at its place by age, or take it out."""
-    queue = state.queues.setdefault(job.submit.priority, {})
+    """Put a job in the queue of its priority, where its turn is now, or take it out."""
+    queue = state.queues.setdefault(job.submit.priority, Queue())
     if not job.waiting or job.state.ended:
-        queue.pop(job.id, None)
-    elif job.id not in queue:
-        jobs = state.jobs
-        younger = list(takewhile(lambda id: jobs[id].number > job.number, reversed(queue)))
-        queue[job.id] = None
-        for id in reversed(younger):  # a job that comes back stands before them again
-            queue[id] = queue.pop(id)
+        queue.remove(job.id)
+    else:
+        queue.put(job.id, rank(job.held, job.mean_s, job.number))
 
 
 # --- Leases -----------------------------------------------------------------------------------
@@ -126,6 +122,7 @@ def _new_lease(
     state.leases[id] = slave.leases[id] = lease
     count_work(slave)
     job.attempts += len(indices)
+    job.held += 1
     return lease
 
 
@@ -158,6 +155,7 @@ def drop(state: ClusterState, lease: Lease) -> None:
     """Take a lease that has nothing open out of the books."""
     assert not lease.open, f"lease {lease.id} still has {sorted(lease.open)[:5]}"
     del state.leases[lease.id]
+    state.jobs[lease.job].held -= 1
     slave = state.slaves[lease.holder]
     del slave.leases[lease.id]
     count_work(slave)

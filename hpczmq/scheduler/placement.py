@@ -1,7 +1,9 @@
 """Which slave gets which tasks; runs once per turn of the loop, over everything that waits.
 
-Order: priority, then the age of the job. A lease is made as large as its tasks are short, so that
-a message carries `lease_work_s` of work, and never so large that the last slots go without.
+Order: priority, then fair shares, then the longest expected tasks, then age (`queue.rank`): leases
+are given one by one, each to the job whose turn it is by then. A lease is made as large as its
+tasks are short, so that a message carries `lease_work_s` of work, and never so large that the last
+slots go without.
 
 A slave has credit for one lease per slot, and for one more per slot while all that it holds ends
 soon: then the next is there before the slot is free. Long tasks are not prefetched, since they
@@ -23,34 +25,21 @@ from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Weights
 
 def place(state: ClusterState, now: float) -> None:
     """Hand out leases until nothing waits or nobody has credit."""
-    #: For each capability, the mean run time from which on no slave has credit any more. Credit
-    #: only shrinks within a turn, so one look serves all jobs alike, however many are queued.
-    exhausted: dict[str, float] = {}
+    chooser = _Chooser(state)
     for priority in sorted(state.queues):
-        for id in list(state.queues[priority]):
-            if not state.free:
-                return
-            job = state.jobs[id]
-            mean_s = inf if job.mean_s is None else job.mean_s
-            if job.capability in exhausted and mean_s >= exhausted[job.capability]:
+        queue, place = state.queues[priority], 0
+        # A job that gets a lease goes back in the line, and the next one takes its place.
+        while place < len(queue) and chooser.hopes:
+            job = state.jobs[queue[place]]
+            slave = chooser.next(job)
+            if slave is None:
+                place += 1
                 continue
-            _place_job(state, job, now)
-            if job.waiting:
-                exhausted[job.capability] = mean_s
-
-
-def _place_job(state: ClusterState, job: JobRecord, now: float) -> None:
-    slots = sum(state.slaves[instance].slots for instance in state.free)
-    chooser = _Chooser(state, job)
-    while job.waiting:
-        slave = chooser.next()
-        if slave is None:
-            return
-        indices = ledger.take(job, lease_tasks(job, slots))
-        lease = ledger.grant(state, job, slave, indices, now)
-        state.actions.append(assign(job, slave, lease.id, indices))
-        ledger.mark_free(state, slave)
-        chooser.put_back(slave)
+            indices = ledger.take(job, lease_tasks(job, chooser.slots))
+            lease = ledger.grant(state, job, slave, indices, now)
+            state.actions.append(assign(job, slave, lease.id, indices))
+            ledger.mark_free(state, slave)
+            chooser.put_back(slave)
 
 
 def lease_tasks(job: JobRecord, slots: int) -> int:
@@ -71,6 +60,13 @@ def has_credit(slave: SlaveRecord, job: JobRecord) -> bool:
     if len(slave.leases) >= 2 * slave.slots or job.mean_s is None:
         return False
     return slave.work_s / slave.slots + job.mean_s < limits.prefetch_below_s
+
+
+def may_have_credit(slave: SlaveRecord) -> bool:
+    """Whether there might be a job of which the slave may be given one more lease."""
+    if len(slave.leases) < slave.slots:
+        return True
+    return slave.work_s / slave.slots < limits.prefetch_below_s
 
 
 def score(slave: SlaveRecord, weights: Weights) -> float:
@@ -94,36 +90,79 @@ def load(slave: SlaveRecord, policy: Policy, weights: Weights) -> tuple[float, f
     return weights.slots * taken + score(slave, weights), 0.0
 
 
-class _Chooser:
-    """The slaves with credit for one job, best first by the policy."""
+#: (queued, load, turn, leases, slave); the turn keeps equals in turn, and comparisons off the
+#: records.
+_Row = tuple[float, tuple[float, float], int, int, SlaveRecord]
 
-    def __init__(self, state: ClusterState, job: JobRecord) -> None:
+
+class _Chooser:
+    """The slaves that may get a lease in this turn, best first by the policy."""
+
+    def __init__(self, state: ClusterState) -> None:
         self._state = state
-        self._job = job
         self._policy = Policy(state.control.policy)
-        #: (queued, load, turn, slave); the turn keeps equals in turn, and comparisons off the
-        #: records.
-        self._heap: list[tuple[float, tuple[float, float], int, SlaveRecord]] = []
+        #: For each capability that a job has asked for. A row whose slave holds another number of
+        #: leases by now is stale, and there is a newer one.
+        self._heaps: dict[str, list[_Row]] = {}
+        #: For each capability, the mean run time from which on no slave has credit any more.
+        #: Credit only shrinks within a turn, so one look serves all jobs alike.
+        self._exhausted: dict[str, float] = {}
         self._turn = 0
-        for instance in state.free:
-            self.put_back(state.slaves[instance])
+        free = [state.slaves[instance] for instance in state.free]
+        self.slots = sum(slave.slots for slave in free)
+        #: Slaves to whom some job might give one more lease, by instance.
+        self.hopes = {slave.instance: slave for slave in free if may_have_credit(slave)}
 
     def put_back(self, slave: SlaveRecord) -> None:
-        """Consider a slave (again), while it has credit."""
-        if slave.instance in self._state.free and has_credit(slave, self._job):
-            self._turn += 1
-            # An idle slot comes before a prefetch under every policy.
-            queued = float(max(0, len(slave.leases) - slave.slots + 1))
-            liked = load(slave, self._policy, self._state.weights)
-            heappush(self._heap, (queued, liked, self._turn, slave))
+        """Consider a slave again, after it was given a lease."""
+        if slave.instance not in self._state.free or not may_have_credit(slave):
+            self.hopes.pop(slave.instance, None)
+            return
+        for capability, heap in self._heaps.items():
+            if capability in slave.capabilities:
+                self._push(heap, slave)
 
-    def next(self) -> SlaveRecord | None:
+    def next(self, job: JobRecord) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""
-        if not self._heap:
+        mean_s = inf if job.mean_s is None else job.mean_s
+        if job.capability in self._exhausted and mean_s >= self._exhausted[job.capability]:
             return None
-        slave = heappop(self._heap)[-1]
-        self._state.free[slave.instance] = self._state.free.pop(slave.instance, None)
-        return slave
+        heap = self._heap(job.capability)
+        aside = []
+        found = None
+        while heap and found is None:
+            row = heappop(heap)
+            slave = row[-1]
+            if slave.instance not in self.hopes or row[3] != len(slave.leases):
+                continue
+            if has_credit(slave, job):
+                found = slave
+            else:
+                aside.append(row)  # another job's tasks may be short enough for it
+        for row in aside:
+            heappush(heap, row)
+        if found is None:
+            self._exhausted[job.capability] = mean_s
+            return None
+        self._state.free[found.instance] = self._state.free.pop(found.instance, None)
+        return found
+
+    def _heap(self, capability: str) -> list[_Row]:
+        heap = self._heaps.get(capability)
+        if heap is None:
+            heap = self._heaps[capability] = []
+            for slave in self.hopes.values():
+                if capability in slave.capabilities:
+                    self._push(heap, slave)
+        return heap
+
+    def _push(self, heap: list[_Row], slave: SlaveRecord) -> None:
+        self._turn += 1
+        leases = len(slave.leases)
+        # An idle slot comes before a prefetch under every policy.
+        queued = float(max(0, leases - slave.slots + 1))
+        liked = load(slave, self._policy, self._state.weights)
+        heappush(heap, (queued, liked, self._turn, leases, slave))
 
 
 def assign(job: JobRecord, slave: SlaveRecord, lease: int, indices: list[int]) -> Send:

@@ -13,6 +13,7 @@ from hpczmq.alerts import Watcher
 from hpczmq.messages import Control, Message, Submit
 from hpczmq.model import JobState, Metrics, SlaveState
 from hpczmq.scheduler.actions import Action
+from hpczmq.scheduler.queue import Queue
 from hpczmq.scheduler.states import TaskState
 
 
@@ -87,6 +88,8 @@ class JobRecord:
     mean_s: float | None = None
     #: Run times of all that are done, together, in seconds.
     took_s: float = 0.0
+    #: Leases that slaves hold of it: its share of the cluster.
+    held: int = 0
     #: Executions handed out.
     attempts: int = 0
     #: Chunks stored so far; the next one gets this number.
@@ -180,8 +183,8 @@ class ClusterState:
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     #: Job of each uid, so that a submit said twice is one job.
     uids: dict[bytes, str] = field(default_factory=dict)
-    #: Jobs with waiting tasks: for each priority, their ids in the order of their submits.
-    queues: dict[int, dict[str, None]] = field(default_factory=dict)
+    #: Jobs with waiting tasks: for each priority, their ids in the order of their turns.
+    queues: dict[int, Queue] = field(default_factory=dict)
     #: Ids of ended jobs, oldest end first.
     ended: deque[str] = field(default_factory=deque)
     #: Leases by id; exactly those in the slaves' records.

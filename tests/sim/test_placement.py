@@ -52,3 +52,31 @@ def test_a_slave_that_hangs_does_not_hold_up_the_job_either() -> None:
     (id,) = it.oracle.stored
     assert sorted(it.oracle.stored[id].outcomes) == list(range(40))
     assert took_s < 40 * 0.5 / 4 + 2.5
+
+
+def test_jobs_of_one_priority_go_on_side_by_side() -> None:
+    """The second one is small, and does not wait for the end of the first, which is large."""
+    settings = Settings([(1, SIM)] * 4, calm=False)
+    with World(4, settings) as it:
+        it.run_for(2.0)
+        large = it.order(SimJob(0, 200, task_s=0.3, steady=True))
+        it.run_for(1.0)
+        small = it.order(SimJob(1, 8, task_s=0.3, steady=True))
+        it.until(lambda: small.info is not None, 3.0)
+        assert large.info is None
+        it.finish()
+
+
+def test_long_tasks_are_begun_before_short_ones() -> None:
+    """Two jobs at once: had the short tasks all gone first, the long ones would be the tail."""
+    settings = Settings([(1, SIM)] * 4, calm=False)
+    with World(5, settings) as it:
+        it.run_for(2.0)
+        begun_s = it.timeline.now
+        short = it.order(SimJob(0, 160, task_s=0.1, steady=True))
+        long = it.order(SimJob(1, 8, task_s=2.0, steady=True))
+        it.until(lambda: None not in (short.info, long.info), 60.0)
+        took_s, ideal_s = it.timeline.now - begun_s, (160 * 0.1 + 8 * 2.0) / 4
+        print(f"\nmakespan {took_s:.1f} s of {ideal_s:.1f} s at least")
+        assert took_s < ideal_s + 2.0
+        it.finish()

@@ -13,8 +13,9 @@ from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Publish
 from hpczmq.scheduler.events import Turn
 from hpczmq.scheduler.placement import lease_tasks
-from hpczmq.scheduler.state import JobRecord, Weights
-from tests.unit.harness import CLIENT, World, slave_hello, submission
+from hpczmq.scheduler.queue import Queue, rank
+from hpczmq.scheduler.state import Weights
+from tests.unit.harness import CLIENT, World, slave_hello
 
 
 def placed(world: World) -> list[tuple[str, str, list[int]]]:
@@ -93,24 +94,69 @@ def test_a_job_that_comes_back_stands_before_the_younger_ones(world: World) -> N
     assert [job for _, job, _ in placed(world)] == jobs
 
 
-def test_queueing_a_job_does_not_look_at_those_that_wait(world: World) -> None:
+def test_jobs_of_one_priority_share_the_slots(world: World) -> None:
+    for tasks in (100, 3, 100):
+        world.submit(tasks)
+    world.slave(slots=6)
+    assert [job for _, job, _ in placed(world)] == ["j1", "j2", "j3"] * 2
+
+
+def test_who_has_fewer_slots_is_served_first(world: World) -> None:
+    first = world.slave("s1", slots=3)
+    world.submit(100)
+    leases = world.place()
+    world.submit(100)
+    for _, lease in leases[:2]:
+        world.finish(first, lease, 10.0)
+    assert [job for _, job, _ in placed(world)] == ["j2", "j2"]
+
+
+def test_a_share_is_given_up_by_who_has_nothing_to_do_with_it(world: World) -> None:
+    world.submit(1)
+    world.submit(100)
+    world.slave(slots=5)
+    assert [job for _, job, _ in placed(world)] == ["j1", "j2", "j2", "j2", "j2"]
+
+
+def test_of_jobs_with_equal_shares_the_one_with_the_longest_tasks_is_served_first(
+    world: World,
+) -> None:
+    peer = world.slave(slots=4)
+    for _ in range(4):
+        world.submit(9)
+    leases = dict(zip(("j1", "j2", "j3", "j4"), world.place(), strict=True))
+    for job, seconds in (("j1", 0.3), ("j2", 30.0), ("j3", 3.0)):
+        world.finish(peer, leases[job][1], seconds)
+    assert [job for _, job, _ in placed(world)] == ["j2", "j3", "j1"]
+
+
+def test_a_higher_priority_takes_all(world: World) -> None:
+    world.submit(9, priority=2)
+    world.submit(9, priority=1)
+    world.slave(slots=4)
+    assert [job for _, job, _ in placed(world)] == ["j2"] * 4
+
+
+def test_queueing_a_job_does_not_move_those_that_wait() -> None:
     """100,000 jobs may wait; a cost in proportion to them, for each, would be minutes."""
-    for _ in range(3):
-        world.submit()
+    line = Queue()
+    for number in (3, 1, 2):
+        line.put(f"j{number}", rank(0, None, number))
+    assert list(line) == ["j1", "j2", "j3"]
+    line.put("j1", rank(1, None, 1))
+    assert [line[place] for place in range(len(line))] == ["j2", "j3", "j1"]
+    line.put("j1", rank(1, None, 1))
+    line.remove("j3")
+    line.remove("j3")
+    assert list(line) == ["j2", "j1"]
+    assert "j3" not in line
 
-    looked: list[str] = []
 
-    class Watched(dict[str, JobRecord]):
-        def __getitem__(self, id: str) -> JobRecord:
-            looked.append(id)
-            return super().__getitem__(id)
-
-    fourth = JobRecord("j4", submission(4), [b"t"], "echo", world.now, 4)
-    world.state.jobs = Watched({**world.state.jobs, "j4": fourth})
-    ledger.enqueue(world.state, fourth)
-    assert list(world.state.queues[2]) == ["j1", "j2", "j3", "j4"]
-    assert looked == ["j3"]
-    del world.state.queues[2]["j4"], world.state.jobs["j4"]
+def test_run_times_alike_within_a_factor_of_two_rank_the_same() -> None:
+    assert rank(0, 1.0, 1) == rank(0, 1.9, 1)
+    ranks = [rank(0, mean_s, 1) for mean_s in (None, 1e4, 1.0, 0.001, 0.0)]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) == len(ranks)
 
 
 def test_a_job_that_nobody_can_run_does_not_hold_up_the_others(world: World) -> None:
