@@ -105,10 +105,11 @@ class LocalCluster:
             )  # fmt: skip
             #: Where clients and nodes dial: HOST:PORT.
             self.address = f"127.0.0.1:{self._ready(master)['port']}"
+            memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             for number in range(1, slaves + 1):
                 self._start(
                     "slave", f"master={self.address}", f"name=esclavo{number}", f"slots={slots}",
-                    "bind=off",
+                    "bind=off", f"memory={memory_bytes // slaves}",
                 )  # fmt: skip
             for number in range(1, memorias + 1):
                 self._start(

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hpczmq import limits
-from hpczmq.errors import ConfigError, shown
+from hpczmq import limits, needs
+from hpczmq.errors import ConfigError, ParameterError, shown
 from hpczmq.model import Policy
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -39,6 +39,10 @@ class Config:
     number: int = 1
     #: Worker processes of a slave; 0: one for each core that it may use.
     slots: int = 0
+    #: Memory of a slave for all of its tasks ("8GiB"); "0": what the machine has.
+    memory: str = "0"
+    #: What a slave says of itself, for jobs that ask for it: "gpu=a100,room=3".
+    labels: str = ""
     cluster: str = "hpczmq"
     policy: str = Policy.LEAST_LOADED.value
     #: What counts how much for the policy `resources`.
@@ -157,6 +161,8 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "timeout_s": (lambda s: 0 < s <= timeout_max, f"above 0 and at most {timeout_max:.0f}"),
         "policy": (lambda text: text in policies, " or ".join(policies)),
         **dict.fromkeys(_WEIGHTS, (lambda n: 0 <= n <= heaviest, f"0..{heaviest:.0f}")),
+        "memory": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 8GiB"),
+        "labels": (lambda text: _reads(needs.labels, text), "like gpu=a100,room=3"),
         "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
         "name": printable,
         "cluster": printable,
@@ -166,6 +172,14 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         for key, (fits, remedy) in rules.items()
         if key in values and not fits(values[key])
     ]
+
+
+def _reads(reader: Callable[[str, str], object], text: str) -> bool:
+    try:
+        reader(text, "")
+    except ParameterError:
+        return False
+    return True
 
 
 def _raise(faults: list[str]) -> None:

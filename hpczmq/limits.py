@@ -29,6 +29,10 @@ text_chars_max: Final = 1024
 value_bytes_max: Final = 16 * MIB
 #: Capabilities that one slave may offer (a kernel with three algorithms offers three).
 capabilities_max: Final = 1024
+#: Labels of a slave, and of what a task asks for.
+labels_max: Final = 64
+#: Memory that a slave may have, or a task ask for: an exbibyte.
+memory_bytes_max: Final = 1 << 60
 #: Rows of one answer (jobs, slaves, alerts).
 rows_max: Final = 100_000
 

@@ -10,6 +10,11 @@ import psutil
 from hpczmq.model import Metrics
 
 
+def machine_memory_bytes() -> int:
+    """The physical memory of this machine."""
+    return int(psutil.virtual_memory().total)
+
+
 class Sampler:
     """Measures the load since the last sample."""
 

@@ -73,6 +73,10 @@ def _check_slaves(state: ClusterState) -> None:
     assert sorted(peers) == sorted(state.peers.items()), "each connection belongs to one slave"
     for slave in state.slaves.values():
         assert len(slave.leases) <= 2 * slave.slots, f"{slave.name} is over its credit"
+        taken, memory = slave.slots_taken, slave.memory_taken_bytes
+        assert taken == sum(lease.slots for lease in slave.leases.values())
+        assert not slave.is_wide or taken <= slave.slots, f"{slave.name} has too few slots"
+        assert not memory or memory <= slave.memory_bytes, f"{slave.name} has too little memory"
         if slave.state.gone:
             assert not slave.leases, f"{slave.name} is gone, with leases"
         may = slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots

@@ -118,7 +118,11 @@ def _new_lease(
     state.leases_made += 1
     work_s = inf if job.mean_s is None else job.mean_s * len(indices)
     id = state.leases_made
-    lease = Lease(id, job.id, slave.instance, set(indices), len(indices), now, work_s)
+    requires = job.submit.requires
+    lease = Lease(
+        id, job.id, slave.instance, set(indices), len(indices), now, work_s,
+        requires.slots, requires.memory_bytes,
+    )  # fmt: skip
     state.leases[id] = slave.leases[id] = lease
     count_work(slave)
     job.attempts += len(indices)
@@ -163,8 +167,12 @@ def drop(state: ClusterState, lease: Lease) -> None:
 
 
 def count_work(slave: SlaveRecord) -> None:
-    """Bring the sum of a slave's expected work up to date."""
-    slave.work_s = sum(lease.work_s for lease in slave.leases.values())
+    """Bring the sums of what a slave's leases take up to date."""
+    leases = slave.leases.values()
+    slave.work_s = sum(lease.work_s for lease in leases)
+    slave.slots_taken = sum(lease.slots for lease in leases)
+    slave.memory_taken_bytes = sum(lease.memory_bytes for lease in leases)
+    slave.is_wide = any(lease.slots > 1 for lease in leases)
 
 
 def mark_free(state: ClusterState, slave: SlaveRecord) -> None:

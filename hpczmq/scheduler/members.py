@@ -24,6 +24,7 @@ def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> No
         slave = SlaveRecord(
             hello.instance, None, hello.name, hello.address, slots, frozenset(), now
         )
+        slave.memory_bytes, slave.labels = hello.memory_bytes, frozenset(hello.labels)
         state.slaves[hello.instance] = slave
         state.actions.append(Note(f"slave {hello.name} joined with {slots} slots"))
     moved = slave.peer != peer

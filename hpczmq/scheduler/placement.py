@@ -8,6 +8,9 @@ slots go without.
 A slave has credit for one lease per slot, and for one more per slot while all that it holds ends
 soon: then the next is there before the slot is free. Long tasks are not prefetched, since they
 would wait behind one slave while another has nothing to do.
+
+A task that takes several slots, or much memory, may wait until one slave has room; no lesser job
+gets anything there meanwhile.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from math import inf
 
 from hpczmq import limits
 from hpczmq.messages import Assign
-from hpczmq.model import Policy, Task
+from hpczmq.model import Policy, Requires, SlaveState, Task
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Send
+from hpczmq.scheduler.answers import fits
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Weights
 
 
@@ -53,20 +57,28 @@ def lease_tasks(job: JobRecord, slots: int) -> int:
 
 def has_credit(slave: SlaveRecord, job: JobRecord) -> bool:
     """Whether a slave may be given one more lease of this job."""
-    if job.capability not in slave.capabilities:
+    requires = job.submit.requires
+    if not fits(slave, job):
         return False
-    if len(slave.leases) < slave.slots:
+    if requires.memory_bytes > slave.memory_bytes - slave.memory_taken_bytes:
+        return False
+    if slave.slots_taken + requires.slots <= slave.slots:
         return True
-    if len(slave.leases) >= 2 * slave.slots or job.mean_s is None:
+    if requires.slots > 1 or job.mean_s is None or not may_prefetch(slave):
         return False
     return slave.work_s / slave.slots + job.mean_s < limits.prefetch_below_s
 
 
+def may_prefetch(slave: SlaveRecord) -> bool:
+    """Whether a slave may be given a lease for which it has no idle slot yet."""
+    if slave.is_wide or len(slave.leases) >= 2 * slave.slots:
+        return False
+    return slave.work_s / slave.slots < limits.prefetch_below_s
+
+
 def may_have_credit(slave: SlaveRecord) -> bool:
     """Whether there might be a job of which the slave may be given one more lease."""
-    if len(slave.leases) < slave.slots:
-        return True
-    return slave.work_s / slave.slots < limits.prefetch_below_s
+    return slave.slots_taken < slave.slots or may_prefetch(slave)
 
 
 def score(slave: SlaveRecord, weights: Weights) -> float:
@@ -84,12 +96,14 @@ def load(slave: SlaveRecord, policy: Policy, weights: Weights) -> tuple[float, f
     """How little a policy likes a slave, and what it looks at between equals."""
     if policy is Policy.ROUND_ROBIN:
         return 0.0, 0.0
-    taken = len(slave.leases) / slave.slots
+    taken = slave.slots_taken / slave.slots
     if policy is Policy.LEAST_LOADED:
         return taken, slave.metrics.cpu_percent
     return weights.slots * taken + score(slave, weights), 0.0
 
 
+#: What a job asks of a slave: jobs alike in that share the search for one.
+_Demand = tuple[str, Requires]
 #: (queued, load, turn, leases, slave); the turn keeps equals in turn, and comparisons off the
 #: records.
 _Row = tuple[float, tuple[float, float], int, int, SlaveRecord]
@@ -101,12 +115,14 @@ class _Chooser:
     def __init__(self, state: ClusterState) -> None:
         self._state = state
         self._policy = Policy(state.control.policy)
-        #: For each capability that a job has asked for. A row whose slave holds another number of
+        #: For each kind of demand that a job has. A row whose slave holds another number of
         #: leases by now is stale, and there is a newer one.
-        self._heaps: dict[str, list[_Row]] = {}
-        #: For each capability, the mean run time from which on no slave has credit any more.
+        self._heaps: dict[_Demand, list[_Row]] = {}
+        #: For each kind of demand, the mean run time from which on no slave has credit any more.
         #: Credit only shrinks within a turn, so one look serves all jobs alike.
-        self._exhausted: dict[str, float] = {}
+        self._exhausted: dict[_Demand, float] = {}
+        #: Slaves that are kept for tasks which take much of one, by instance.
+        self._reserved: set[bytes] = set()
         self._turn = 0
         free = [state.slaves[instance] for instance in state.free]
         self.slots = sum(slave.slots for slave in free)
@@ -118,16 +134,16 @@ class _Chooser:
         if slave.instance not in self._state.free or not may_have_credit(slave):
             self.hopes.pop(slave.instance, None)
             return
-        for capability, heap in self._heaps.items():
-            if capability in slave.capabilities:
-                self._push(heap, slave)
+        for heap in self._heaps.values():
+            self._push(heap, slave)
 
     def next(self, job: JobRecord) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""
         mean_s = inf if job.mean_s is None else job.mean_s
-        if job.capability in self._exhausted and mean_s >= self._exhausted[job.capability]:
+        demand = job.capability, job.submit.requires
+        if demand in self._exhausted and mean_s >= self._exhausted[demand]:
             return None
-        heap = self._heap(job.capability)
+        heap = self._heap(demand, job)
         aside = []
         found = None
         while heap and found is None:
@@ -142,17 +158,34 @@ class _Chooser:
         for row in aside:
             heappush(heap, row)
         if found is None:
-            self._exhausted[job.capability] = mean_s
+            self._exhausted[demand] = mean_s
+            self._reserve(job)
             return None
         self._state.free[found.instance] = self._state.free.pop(found.instance, None)
         return found
 
-    def _heap(self, capability: str) -> list[_Row]:
-        heap = self._heaps.get(capability)
+    def _reserve(self, job: JobRecord) -> None:
+        """Keep a slave free of lesser jobs until it has room for a task that takes much of one.
+
+        Else the slots of that task would be taken again one by one, for ever.
+        """
+        requires = job.submit.requires
+        if job.held or (requires.slots == 1 and not requires.memory_bytes):
+            return  # it has a share, or needs no more than others do
+        slaves = self._state.slaves.values()
+        able = [s for s in slaves if s.state is SlaveState.READY and fits(s, job)]
+        able = [s for s in able if not s.saturated]
+        if able and not any(slave.instance in self._reserved for slave in able):
+            nearest = min(able, key=lambda slave: (slave.slots_taken, slave.memory_taken_bytes))
+            self._reserved.add(nearest.instance)
+            self.hopes.pop(nearest.instance, None)
+
+    def _heap(self, demand: _Demand, job: JobRecord) -> list[_Row]:
+        heap = self._heaps.get(demand)
         if heap is None:
-            heap = self._heaps[capability] = []
+            heap = self._heaps[demand] = []
             for slave in self.hopes.values():
-                if capability in slave.capabilities:
+                if fits(slave, job):
                     self._push(heap, slave)
         return heap
 
@@ -160,7 +193,7 @@ class _Chooser:
         self._turn += 1
         leases = len(slave.leases)
         # An idle slot comes before a prefetch under every policy.
-        queued = float(max(0, leases - slave.slots + 1))
+        queued = float(max(0, slave.slots_taken - slave.slots + 1))
         liked = load(slave, self._policy, self._state.weights)
         heappush(heap, (queued, liked, self._turn, leases, slave))
 

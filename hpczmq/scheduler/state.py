@@ -50,6 +50,9 @@ class Lease:
     sent_s: float
     #: Expected run time of all its tasks, in seconds; infinite while nothing is measured.
     work_s: float
+    #: What it takes of its slave.
+    slots: int
+    memory_bytes: int
 
 
 @dataclass(slots=True)
@@ -129,6 +132,15 @@ class SlaveRecord:
     leases: dict[int, Lease] = field(default_factory=dict)
     #: Sum of the expected run times of its leases, in seconds.
     work_s: float = 0.0
+    #: Memory for all of its tasks, in bytes, and what it says of itself.
+    memory_bytes: int = 0
+    labels: frozenset[str] = frozenset()
+    #: Slots and memory that its leases take; more slots than it has, if some are prefetched.
+    slots_taken: int = 0
+    memory_taken_bytes: int = 0
+    #: Whether one of them takes several slots: then nothing is prefetched, or it might start
+    #: beside that one.
+    is_wide: bool = False
     metrics: Metrics = field(default_factory=Metrics)
     #: The rules of `alerts`, looked at with each heartbeat.
     watchers: list[Watcher] = field(default_factory=list)

@@ -50,7 +50,7 @@ def _idle(state: ClusterState) -> list[SlaveRecord]:
     """Slaves with an idle slot, first whom the policy likes best."""
     slaves = [state.slaves[instance] for instance in state.free]
     policy = Policy(state.control.policy)
-    idle = [slave for slave in slaves if len(slave.leases) < slave.slots]
+    idle = [slave for slave in slaves if slave.slots_taken < slave.slots]
     return sorted(idle, key=lambda slave: load(slave, policy, state.weights))
 
 
@@ -67,7 +67,7 @@ def _double(
     state.actions.append(assign(job, slave, second.id, indices))
     ledger.mark_free(state, slave)
     idle.remove(slave)
-    if len(slave.leases) < slave.slots:
+    if slave.slots_taken < slave.slots:
         idle.append(slave)
     holder, out_s = state.slaves[lease.holder].name, now - lease.sent_s
     what = f"{len(indices)} tasks of {job.id}, out on {holder} for {out_s:.1f} s"

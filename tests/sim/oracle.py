@@ -28,6 +28,8 @@ class Granted:
     instance: bytes
     job: str
     indices: tuple[int, ...]
+    #: Slots that it takes.
+    slots: int
 
 
 @dataclass(slots=True)
@@ -124,10 +126,14 @@ class Oracle:
         assert lease.lease not in self.granted, f"lease {lease.lease} is sent twice"
         assert not job.state.ended, f"{lease.job} has ended, and is handed out"
         assert job.capability in slave.capabilities, f"{slave.name} can't run {lease.job}"
+        needs = self.job(lease.job).requires
+        assert needs.slots <= slave.slots, f"{slave.name} is too narrow for {lease.job}"
+        assert needs.memory_bytes <= slave.memory_bytes, f"{slave.name} is too small"
+        assert slave.labels.issuperset(needs.labels), f"{slave.name} has not {needs.labels}"
         assert len(set(indices)) == len(indices), f"lease {lease.lease} has a task twice"
         done = self._of(lease.job).outcomes.keys() & set(indices)
         assert not done, f"{lease.job}/{sorted(done)} are handed out, and were accepted"
-        self.granted[lease.lease] = Granted(instance, lease.job, indices)
+        self.granted[lease.lease] = Granted(instance, lease.job, indices, needs.slots)
         held = job.second.keys() & set(indices)
         again = sorted(held & self._raced[lease.job])
         assert not again, f"{lease.job}/{again} are started a second time once more"
@@ -191,3 +197,7 @@ class Oracle:
         held = running | worker.queue.keys()
         wanted = len(held if self.strict else held & set(known))
         assert wanted <= 2 * len(worker.slots), f"{wanted} leases in {len(worker.slots)} slots"
+        if self.strict:
+            taken = [self.granted[lease].slots for lease in held]
+            alone = max(taken, default=1) == 1
+            assert alone or sum(taken) <= len(worker.slots), f"{taken} of {len(worker.slots)} slots"

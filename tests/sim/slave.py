@@ -33,6 +33,9 @@ from tests.sim.node import Node, Setting
 from tests.sim.oracle import Oracle
 from tests.sim.work import Fate, job_of
 
+#: What a slave has for each of its slots.
+SLOT_BYTES = 1000
+
 
 class SlotProcess:
     """One worker process: ready after a while, runs leases, dies when it must."""
@@ -156,7 +159,13 @@ class SlaveNode(Node):
         self.born()
         self.instance = self.rng.randbytes(16)
         self.core = Worker(
-            self.name, self.instance, self.slots, self.capabilities, protocol=PROTOCOL
+            self.name,
+            self.instance,
+            self.slots,
+            self.capabilities,
+            protocol=PROTOCOL,
+            memory_bytes=self.slots * SLOT_BYTES,
+            labels=(f"name={self.name}",),
         )
         self.processes = {}
         self.dealer = Dealer(self.setting.network, self.name, self.post, self._read)

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+from hpczmq import limits
+from hpczmq.model import Requires
+from hpczmq.scheduler.answers import job_info
 from tests.sim.settings import Settings
 from tests.sim.work import SimJob
 from tests.sim.world import World
@@ -79,4 +82,31 @@ def test_long_tasks_are_begun_before_short_ones() -> None:
         took_s, ideal_s = it.timeline.now - begun_s, (160 * 0.1 + 8 * 2.0) / 4
         print(f"\nmakespan {took_s:.1f} s of {ideal_s:.1f} s at least")
         assert took_s < ideal_s + 2.0
+        it.finish()
+
+
+def test_a_job_that_nobody_can_run_runs_when_a_fitting_slave_joins() -> None:
+    with World(6, Settings([(1, SIM), (3, SIM)], calm=False)) as it:
+        able = it.slaves[1]
+        able.crash()
+        it.run_for(limits.lost_heartbeats + 2.0)
+        order = it.order(SimJob(0, 6, task_s=0.2, requires=Requires(slots=3)))
+        it.run_for(1.0)
+        (job,) = it.master.core.state.jobs.values()
+        info = job_info(it.master.core.state, job, it.master.now)
+        assert info.cause == "waits: a task takes 3 slots, and no slave has more than 1"
+        able.start()
+        it.finish()
+        assert {granted.instance for granted in it.oracle.granted.values()} == {able.instance}
+        assert len(order.got) == 6
+
+
+def test_a_wide_task_is_not_starved_by_narrow_ones() -> None:
+    with World(7, Settings([(2, SIM)] * 2)) as it:
+        it.run_for(2.0)
+        narrow = it.order(SimJob(0, 400, task_s=0.1))
+        it.run_for(1.0)
+        wide = it.order(SimJob(1, 4, task_s=0.2, steady=True, requires=Requires(slots=2)))
+        it.until(lambda: wide.info is not None, 5.0)
+        assert narrow.info is None
         it.finish()

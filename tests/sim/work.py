@@ -13,7 +13,7 @@ from random import Random
 
 from hpczmq import wire
 from hpczmq.messages import Assign, Submit
-from hpczmq.model import Outcome, Status, Task
+from hpczmq.model import ANY_SLAVE, Outcome, Requires, Status, Task
 from hpczmq.scheduler.events import Planned, Unplannable
 
 
@@ -43,6 +43,8 @@ class SimJob:
     steady: bool = False
     #: Of the tasks that are not GOOD.
     fates: dict[int, Fate] = field(default_factory=dict)
+    #: What each of its tasks needs of its slave.
+    requires: Requires = ANY_SLAVE
     #: Whether the kernel takes its parameters.
     valid: bool = True
 
@@ -51,7 +53,9 @@ class SimJob:
         items = tuple(self.spec(index) for index in range(self.tasks)) if self.is_map else ()
         params = b"" if items else wire.pack([self.number])
         name = f"job {self.number}"
-        return Submit(0, uid, "sim", params, items, name, self.priority, self.timeout_s)
+        return Submit(
+            0, uid, "sim", params, items, name, self.priority, self.timeout_s, self.requires
+        )
 
     def spec(self, index: int) -> bytes:
         """A task as it is handed out."""

@@ -102,6 +102,8 @@ WRONG = [
     ("timeout_s", "1e+99", f"must be above 0 and at most {limits.timeout_s_max:.0f}"),
     ("policy", "random", "must be round-robin or least-loaded or resources"),
     ("weight_cpu", "-1", "must be 0..1000"),
+    ("memory", "much", "must be like 512MiB or 8GiB"),
+    ("labels", "gpu", "must be like gpu=a100,room=3"),
     ("weight_latency", "nan", "must be 0..1000"),
     ("spare_saturated", "often", "must be true or false"),
     ("log_level", "loud", "must be debug, info, warning, error"),

@@ -8,7 +8,7 @@ import pytest
 
 from hpczmq import limits
 from hpczmq.messages import Ask, Beat, Done, Goodbye, Heartbeat, JobsAnswer, SetPolicy, Welcome
-from hpczmq.model import About, Metrics, Policy
+from hpczmq.model import About, Metrics, Policy, Requires
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Publish
 from hpczmq.scheduler.events import Turn
@@ -323,6 +323,115 @@ def test_a_master_may_be_told_not_to_spare_the_saturated() -> None:
     world.submit()
     assert len(world.place()) == 1
     world.done()
+
+
+# --- What tasks need ----------------------------------------------------------------------------
+
+GIB = 1 << 30
+
+
+def why(world: World, id: str) -> str:
+    world.say(CLIENT, Ask(1, About.JOBS, (id,)))
+    return world.one(JobsAnswer).jobs[0].cause
+
+
+def test_tasks_go_only_to_slaves_with_their_labels(world: World) -> None:
+    world.slave("s1", labels=("gpu=none",), slots=9)
+    world.slave("s2", labels=("gpu=a100", "room=3"))
+    world.submit(2, requires=Requires(labels=("gpu=a100",)))
+    assert placed(world) == [("s2", "j1", [0])]
+
+
+def test_the_memory_of_a_slave_bounds_what_runs_there(world: World) -> None:
+    world.slave("s1", slots=8, memory_bytes=5 * GIB)
+    id = world.submit(9, requires=Requires(memory_bytes=2 * GIB))
+    leases = world.place()
+    assert len(leases) == 2
+    assert world.record("s1").memory_taken_bytes == 4 * GIB
+    world.submit(9)
+    assert {lease.job for _, lease in world.place()} == {"j2"}
+    world.finish(b"s1", leases[0][1], 10.0)
+    assert [lease.job for _, lease in world.place()] == [id]
+
+
+def test_a_task_of_two_slots_takes_two(world: World) -> None:
+    world.slave("s1", slots=5)
+    world.submit(9, requires=Requires(slots=2))
+    assert len(world.place()) == 2
+    world.submit(9)
+    assert len(world.place()) == 1
+    assert world.record("s1").slots_taken == 5
+
+
+def test_beside_a_task_of_several_slots_nothing_is_prefetched(world: World) -> None:
+    peer = world.slave("s1", slots=3)
+    world.submit(9)
+    for _, lease in world.place():
+        world.finish(peer, lease, 0.001)
+    world.submit(1, requires=Requires(slots=2), priority=1)
+    handed = world.place()
+    assert [lease.job for _, lease in handed] == ["j2", "j1"]
+    assert world.place() == []
+
+
+def test_a_task_of_several_slots_does_not_starve(world: World) -> None:
+    """As slots get free one by one, they are kept for it, and not given to what needs but one."""
+    peer = world.slave("s1", slots=2)
+    world.submit(100)
+    held = world.place()
+    wide = world.submit(1, requires=Requires(slots=2))
+    world.finish(peer, held[0][1], 10.0)
+    assert world.place() == []
+    assert why(world, wide) == "waits: every slot is taken"
+    world.finish(peer, held[1][1], 10.0)
+    assert [lease.job for _, lease in world.place()] == [wide]
+
+
+def test_slots_are_kept_on_one_slave_only(world: World) -> None:
+    for name in ("s1", "s2"):
+        world.slave(name, slots=2)
+    world.submit(100)
+    held = world.place()
+    for _ in range(2):
+        world.submit(1, requires=Requires(slots=2))
+    for peer, lease in held[:2]:
+        world.finish(peer, lease, 10.0)
+    ((_, lease),) = world.place()
+    assert lease.job == "j1"
+
+
+def test_who_has_a_share_has_no_slots_kept_for_more(world: World) -> None:
+    world.slave("s1", slots=3)
+    world.submit(9, requires=Requires(slots=2))
+    world.submit(9)
+    assert [lease.job for _, lease in world.place()] == ["j1", "j2"]
+
+
+@pytest.mark.parametrize(
+    ("requires", "reason"),
+    [
+        (Requires(labels=("gpu=h100",)), "no slave has the labels gpu=h100"),
+        (Requires(slots=9), "a task takes 9 slots, and no slave has more than 8"),
+        (
+            Requires(memory_bytes=9 * GIB),
+            "a task takes 9.0 GiB of memory, and no slave has more than 4.0 GiB",
+        ),
+        (
+            Requires(memory_bytes=4 * GIB, slots=8),
+            "no slave has both 8 slots and 4.0 GiB of memory",
+        ),
+    ],
+)
+def test_a_job_that_nobody_can_run_says_so_at_once_and_runs_when_a_slave_joins_that_can(
+    world: World, requires: Requires, reason: str
+) -> None:
+    world.slave("s1", slots=8, memory_bytes=GIB)
+    world.slave("s2", slots=2, memory_bytes=4 * GIB, labels=("gpu=a100",))
+    id = world.submit(1, requires=requires)
+    assert world.place() == []
+    assert why(world, id) == f"waits: {reason}"
+    world.slave("able", slots=9, memory_bytes=9 * GIB, labels=("gpu=h100",))
+    assert placed(world) == [("able", id, [0])]
 
 
 # --- How much -----------------------------------------------------------------------------------
