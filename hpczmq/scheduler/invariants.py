@@ -37,7 +37,7 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
         assert first.holder != other.holder, f"{job.id}/{index} runs twice on one slave"
         assert index in job.doubled
     waiting = _tasks(job, TaskState.WAITING)
-    left = {i for i in waiting if i < job.next}.difference(job.returned)
+    left = {i for i in waiting if job.was_placed(i)}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
     queued = job.id in state.queues.get(job.submit.priority, ())
     assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"

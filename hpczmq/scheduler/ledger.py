@@ -12,10 +12,10 @@ from dataclasses import replace
 from math import inf
 
 from hpczmq import limits
-from hpczmq.messages import Ended, Report, Revoke
+from hpczmq.messages import Report, Revoke
 from hpczmq.model import JobState, Outcome, SlaveState, Status
-from hpczmq.scheduler.actions import Deliver, Forget, Note, Send, Store
-from hpczmq.scheduler.answers import job_info
+from hpczmq.scheduler.actions import Forget, Note, Send, Store
+from hpczmq.scheduler.delivery import deliver
 from hpczmq.scheduler.events import Buffer
 from hpczmq.scheduler.queue import Queue, rank
 from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
@@ -81,8 +81,9 @@ def take(job: JobRecord, count: int) -> list[int]:
         if taken and index in job.crashes:
             return taken
     while job.next < len(job.states) and len(taken) < count:
-        if job.states[job.next] == TaskState.WAITING:
-            taken.append(job.next)
+        index = job.order[job.next] if job.order else job.next
+        if job.states[index] == TaskState.WAITING:
+            taken.append(index)
         job.next += 1
     return taken
 
@@ -220,7 +221,7 @@ def accept(
 def _may_count(job: JobRecord, index: int) -> bool:
     """Whether an outcome of this task is news. One that was never handed out has none: the report
     speaks of another master's job of this name."""
-    return index < job.next and job.states[index] in _OPEN
+    return job.was_placed(index) and job.states[index] in _OPEN
 
 
 def _goes_on(state: ClusterState, job: JobRecord, outcome: Outcome, reported: int) -> bool:
@@ -344,6 +345,7 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.doubled.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
+    job.order = job.places = ()
     job.tasks, job.submit = (), replace(job.submit, items=())
     enqueue(state, job)
     state.ended.append(job.id)
@@ -376,24 +378,3 @@ def forget(state: ClusterState, id: str) -> None:
     for peer in state.watchers.pop(id, set()):
         state.clients[peer].watches.pop(id, None)
     state.actions.append(Forget(id))
-
-
-# --- Delivery ---------------------------------------------------------------------------------
-
-
-def deliver(state: ClusterState, job: JobRecord, now: float) -> None:
-    """Send what is new of a job to everyone who watches it and has credit."""
-    for peer in sorted(state.watchers.get(job.id, ())):
-        deliver_to(state, job, peer, now)
-
-
-def deliver_to(state: ClusterState, job: JobRecord, peer: bytes, now: float) -> None:
-    """Send what is new of a job to one client; after the last chunk, the end."""
-    watch = state.clients[peer].watches[job.id]
-    while watch.cursor < min(watch.limit, job.chunks):
-        state.actions.append(Deliver(peer, job.id, watch.cursor))
-        watch.cursor += 1
-    if job.state.ended and watch.cursor >= job.chunks:
-        # The wish is kept: a fetch that crossed this must not have it all sent again.
-        info = job_info(state, job, now)
-        state.actions.append(Send(peer, Ended(watch.request, job.chunks, info)))

@@ -51,7 +51,7 @@ from hpczmq.messages import (
     Submitted,
 )
 from hpczmq.model import JobState, Metrics, Policy, Role, Status
-from hpczmq.scheduler import ledger, members, placement, stragglers
+from hpczmq.scheduler import delivery, ledger, members, placement, stragglers
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
@@ -212,6 +212,7 @@ class Scheduler:
             state.jobs_made += 1
             id = f"j{state.jobs_made}"
             job = JobRecord(id, submit, event.tasks, event.capability, now, state.jobs_made)
+            job.put_in_order(event.order)
             state.jobs[id] = job
             state.uids[submit.uid] = id
             ledger.enqueue(state, job)
@@ -230,7 +231,7 @@ class Scheduler:
             cursor = max(cursor, watches[job.id].cursor)  # what was sent is on its way
         watches[job.id] = Watch(fetch.request, cursor, fetch.cursor + fetch.credit)
         state.watchers.setdefault(job.id, set()).add(peer)
-        ledger.deliver_to(state, job, peer, now)
+        delivery.deliver_to(state, job, peer, now)
 
     # --- Orders -------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ Nothing is kept of a task that waits but one byte, so that a million of them cos
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -73,9 +74,12 @@ class JobRecord:
     is_map: bool = field(init=False)
     #: A `TaskState` per task, one byte each.
     states: bytearray = field(init=False)
-    #: Lowest index that was never placed; everything above it is WAITING.
+    #: Indices in the order in which they are placed, and the place of each; empty: as they come.
+    order: Sequence[int] = ()
+    places: Sequence[int] = ()
+    #: First place whose task was never placed; everything after it is WAITING.
     next: int = 0
-    #: Indices below `next` to be placed again; may hold some that are not WAITING any more.
+    #: Indices before `next` to be placed again; may hold some that are not WAITING any more.
     returned: deque[int] = field(default_factory=deque)
     #: Lease of each LEASED index, and of no other.
     leases: dict[int, int] = field(default_factory=dict)
@@ -106,6 +110,21 @@ class JobRecord:
         self.states = bytearray(len(self.tasks))
         self.counts = [len(self.tasks), 0, 0, 0, 0]
         self.is_map = bool(self.submit.items)
+
+    def put_in_order(self, order: Sequence[int]) -> None:
+        """Have the tasks placed in this order; nothing is placed yet."""
+        assert not self.next, f"{self.id} has begun"
+        assert len(order) in (0, len(self.states)), f"{self.id} would be placed in part"
+        places = array("I", bytes(4 * len(order)))
+        for place, index in enumerate(order):
+            places[index] = place
+        self.order, self.places = order, places
+
+    def was_placed(self, index: int) -> bool:
+        """Whether a task was ever handed out; one that the job does not have was not."""
+        if index >= len(self.states):
+            return False
+        return (self.places[index] if self.places else index) < self.next
 
     @property
     def waiting(self) -> int:

@@ -128,7 +128,9 @@ def _job(rng: Random, number: int, slots: int, tasks: int) -> SimJob:
         memory_bytes = rng.choice((0, 1, SLOT_BYTES, slots * SLOT_BYTES))
         labels = rng.choice(((), (), ("name=slave1",)))
         job.requires = Requires(memory_bytes, rng.randint(1, slots), labels)
-    if not job.is_map and rng.random() < 0.05:
+    if not job.is_map and rng.random() < 0.3:
+        job.order = tuple(rng.sample(range(job.tasks), job.tasks))
+    if not job.order and not job.is_map and rng.random() < 0.05:
         job.tasks = 0
     if job.tasks and rng.random() < 0.3:
         fates = (

@@ -99,7 +99,8 @@ class SlotProcess:
         slave, task = self.slave, self._left[0]
         job = job_of(slave.setting.jobs, self.lease, task)
         slave.oracle.started(slave.instance, self.lease, task, slave.setting.master_now())
-        took_s, fate = job.run_s(slave.rng) * slave.times_slower, job.fates.get(task.index)
+        took_s = job.run_s(slave.rng, task.index) * slave.times_slower
+        fate = job.fates.get(task.index)
         if fate is Fate.KILLS:
             self._later(took_s / 2, lambda: self.die("signal SIGSEGV"))
         elif fate is not Fate.HANGS:

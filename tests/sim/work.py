@@ -45,6 +45,10 @@ class SimJob:
     fates: dict[int, Fate] = field(default_factory=dict)
     #: What each of its tasks needs of its slave.
     requires: Requires = ANY_SLAVE
+    #: The order in which the kernel wants its tasks placed; of a map there is none.
+    order: tuple[int, ...] = ()
+    #: How long each takes, where that is not by chance, in seconds.
+    seconds: tuple[float, ...] = ()
     #: Whether the kernel takes its parameters.
     valid: bool = True
 
@@ -61,8 +65,10 @@ class SimJob:
         """A task as it is handed out."""
         return wire.pack([self.number, index])
 
-    def run_s(self, rng: Random) -> float:
+    def run_s(self, rng: Random, index: int) -> float:
         """How long one attempt of a task takes; never as long as it may."""
+        if self.seconds:
+            return self.seconds[index]
         if self.steady:
             return self.task_s
         drawn = min(rng.expovariate(1.0) + 0.01, 8.0) * self.task_s
@@ -102,7 +108,8 @@ def plan(jobs: list[SimJob], peer: bytes, submit: Submit) -> Planned | Unplannab
         return Unplannable(peer, submit, f"job {number}: must be valid")
     if submit.items:
         return Planned(peer, submit, submit.items, job.capability)
-    return Planned(peer, submit, [job.spec(index) for index in range(job.tasks)], job.capability)
+    specs = [job.spec(index) for index in range(job.tasks)]
+    return Planned(peer, submit, specs, job.capability, job.order)
 
 
 def job_of(jobs: list[SimJob], lease: Assign, task: Task) -> SimJob:

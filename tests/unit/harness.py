@@ -160,11 +160,11 @@ class World(Bench):
         if CLIENT not in self.state.clients:
             self.client()
         self._uids += 1
-        capability = values.pop("capability", "echo")
+        capability, order = values.pop("capability", "echo"), values.pop("order", ())
         wish = submission(self._uids, tasks, **values)
         self.say(CLIENT, wish)
         plan = self.one(actions.Plan)
-        self.do(events.Planned(plan.peer, plan.submit, [b"t"] * tasks, capability))
+        self.do(events.Planned(plan.peer, plan.submit, [b"t"] * tasks, capability, order))
         answer = self.one(Submitted, CLIENT)
         assert (answer.request, answer.tasks) == (wish.request, tasks)
         return answer.job

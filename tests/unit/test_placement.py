@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from hpczmq import limits
 from hpczmq.messages import Ask, Beat, Done, Goodbye, Heartbeat, JobsAnswer, SetPolicy, Welcome
-from hpczmq.model import About, Metrics, Policy, Requires
+from hpczmq.model import About, JobState, Metrics, Policy, Requires
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Publish
 from hpczmq.scheduler.events import Turn
 from hpczmq.scheduler.placement import lease_tasks
 from hpczmq.scheduler.queue import Queue, rank
 from hpczmq.scheduler.state import Weights
-from tests.unit.harness import CLIENT, World, slave_hello
+from tests.unit.harness import CLIENT, World, slave_hello, value
 
 
 def placed(world: World) -> list[tuple[str, str, list[int]]]:
@@ -502,6 +503,32 @@ def test_a_slave_with_a_task_of_unknown_length_gets_no_more(world: World) -> Non
     world.submit(1)
     assert world.place() == []
     assert peer.decode() in {slave.name for slave in world.state.slaves.values()}
+
+
+# --- Within a job -------------------------------------------------------------------------------
+
+
+def test_the_tasks_of_a_job_go_in_the_order_that_was_planned(world: World) -> None:
+    peer = world.slave(slots=2)
+    id = world.submit(4, order=(2, 0, 3, 1))
+    leases = [lease for _, lease in world.place()]
+    assert [lease.tasks[0].index for lease in leases] == [2, 0]
+    assert world.report(peer, replace(leases[0], lease=99), [value(1)]) is None, "not yet placed"
+    for lease in leases:
+        world.finish(peer, lease, 10.0)
+    for lease in [lease for _, lease in world.place()]:
+        world.finish(peer, lease, 10.0)
+    assert world.job(id).state is JobState.DONE
+
+
+def test_what_comes_back_goes_before_the_rest_of_the_order(world: World) -> None:
+    peer = world.slave()
+    world.submit(3, order=(2, 1, 0))
+    world.place()
+    world.say(peer, Goodbye("ends"))
+    world.note("s1 left")
+    world.slave("s2", slots=3)
+    assert placed(world) == [("s2", "j1", [2]), ("s2", "j1", [1]), ("s2", "j1", [0])]
 
 
 # --- What is taken ------------------------------------------------------------------------------
