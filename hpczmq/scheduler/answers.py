@@ -114,7 +114,7 @@ def fits(slave: SlaveRecord, job: JobRecord) -> bool:
         job.capability in slave.capabilities
         and requires.slots <= slave.slots
         and requires.memory_bytes <= slave.memory_bytes
-        and slave.labels.issuperset(requires.labels)
+        and (not requires.labels or slave.labels.issuperset(requires.labels))
     )
 
 

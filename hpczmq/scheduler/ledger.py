@@ -169,11 +169,13 @@ def drop(state: ClusterState, lease: Lease) -> None:
 
 def count_work(slave: SlaveRecord) -> None:
     """Bring the sums of what a slave's leases take up to date."""
-    leases = slave.leases.values()
-    slave.work_s = sum(lease.work_s for lease in leases)
-    slave.slots_taken = sum(lease.slots for lease in leases)
-    slave.memory_taken_bytes = sum(lease.memory_bytes for lease in leases)
-    slave.is_wide = any(lease.slots > 1 for lease in leases)
+    work_s, slots, memory_bytes = 0.0, 0, 0
+    for lease in slave.leases.values():
+        work_s += lease.work_s
+        slots += lease.slots
+        memory_bytes += lease.memory_bytes
+    slave.work_s, slave.slots_taken, slave.memory_taken_bytes = work_s, slots, memory_bytes
+    slave.is_wide = slots > len(slave.leases)
 
 
 def mark_free(state: ClusterState, slave: SlaveRecord) -> None:

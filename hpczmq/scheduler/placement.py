@@ -20,15 +20,17 @@ from math import inf
 
 from hpczmq import limits
 from hpczmq.messages import Assign
-from hpczmq.model import Policy, Requires, SlaveState, Task
+from hpczmq.model import Policy, SlaveState, Task
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.answers import fits
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Weights
+from hpczmq.scheduler.state import ClusterState, Demand, JobRecord, SlaveRecord, Weights
 
 
 def place(state: ClusterState, now: float) -> None:
     """Hand out leases until nothing waits or nobody has credit."""
+    if not state.free or not any(state.queues.values()):
+        return
     chooser = _Chooser(state)
     for priority in sorted(state.queues):
         queue, place = state.queues[priority], 0
@@ -102,8 +104,6 @@ def load(slave: SlaveRecord, policy: Policy, weights: Weights) -> tuple[float, f
     return weights.slots * taken + score(slave, weights), 0.0
 
 
-#: What a job asks of a slave: jobs alike in that share the search for one.
-_Demand = tuple[str, Requires]
 #: (queued, load, turn, leases, slave); the turn keeps equals in turn, and comparisons off the
 #: records.
 _Row = tuple[float, tuple[float, float], int, int, SlaveRecord]
@@ -117,10 +117,10 @@ class _Chooser:
         self._policy = Policy(state.control.policy)
         #: For each kind of demand that a job has. A row whose slave holds another number of
         #: leases by now is stale, and there is a newer one.
-        self._heaps: dict[_Demand, list[_Row]] = {}
+        self._heaps: dict[Demand, list[_Row]] = {}
         #: For each kind of demand, the mean run time from which on no slave has credit any more.
         #: Credit only shrinks within a turn, so one look serves all jobs alike.
-        self._exhausted: dict[_Demand, float] = {}
+        self._exhausted: dict[Demand, float] = {}
         #: Slaves that are kept for tasks which take much of one, by instance.
         self._reserved: set[bytes] = set()
         self._turn = 0
@@ -140,7 +140,7 @@ class _Chooser:
     def next(self, job: JobRecord) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""
         mean_s = inf if job.mean_s is None else job.mean_s
-        demand = job.capability, job.submit.requires
+        demand = job.demand
         if demand in self._exhausted and mean_s >= self._exhausted[demand]:
             return None
         heap = self._heap(demand, job)
@@ -180,7 +180,7 @@ class _Chooser:
             self._reserved.add(nearest.instance)
             self.hopes.pop(nearest.instance, None)
 
-    def _heap(self, demand: _Demand, job: JobRecord) -> list[_Row]:
+    def _heap(self, demand: Demand, job: JobRecord) -> list[_Row]:
         heap = self._heaps.get(demand)
         if heap is None:
             heap = self._heaps[demand] = []

@@ -17,6 +17,10 @@ from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.queue import Queue
 from hpczmq.scheduler.states import TaskState
 
+#: What a job asks of a slave: capability, memory, slots, labels. Jobs alike in that share the
+#: search for one; plain values, since they are hashed for each lease.
+Demand = tuple[str, int, int, tuple[str, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
@@ -72,6 +76,7 @@ class JobRecord:
     state: JobState = JobState.QUEUED
     #: Whether each task is an item with parameters and an outcome of its own.
     is_map: bool = field(init=False)
+    demand: Demand = field(init=False)
     #: A `TaskState` per task, one byte each.
     states: bytearray = field(init=False)
     #: Indices in the order in which they are placed, and the place of each; empty: as they come.
@@ -110,6 +115,8 @@ class JobRecord:
         self.states = bytearray(len(self.tasks))
         self.counts = [len(self.tasks), 0, 0, 0, 0]
         self.is_map = bool(self.submit.items)
+        requires = self.submit.requires
+        self.demand = self.capability, requires.memory_bytes, requires.slots, requires.labels
 
     def put_in_order(self, order: Sequence[int]) -> None:
         """Have the tasks placed in this order; nothing is placed yet."""
