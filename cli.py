@@ -300,6 +300,8 @@ def slave(
     master: Master = None,
     name: Name = None,
     slots: Annotated[int | None, typer.Option("--slots", help="Worker processes.")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="Of all its tasks.")] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE")] = None,
     bind: Annotated[
         str | None, typer.Option("--bind", help='HOST:PORT to answer pings on, or "off".')
     ] = None,
@@ -312,6 +314,8 @@ def slave(
             master=master,
             name=name,
             slots=slots,
+            memory=memory,
+            labels=",".join(label) if label else None,
             bind=bind,
             insecure=insecure or None,
             log_level=log_level,

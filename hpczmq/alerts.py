@@ -7,7 +7,7 @@ below `clear_at`; the gap between the two keeps an alert from flickering.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from hpczmq import limits
@@ -28,6 +28,8 @@ class Rule:
     for_s: float
     #: Sentence for people; takes `node`, `value` and `limit`.
     text: str
+    #: Whether the node has no room: then the master places nothing new on it until this clears.
+    saturation: bool = False
 
 
 RULES: Final = (
@@ -39,8 +41,16 @@ RULES: Final = (
         clear_at=limits.cpu_clear_percent,
         for_s=limits.cpu_saturated_s,
         text="CPU of {node} at {value:.0f} % (limit {limit:.0f} %): fewer slots, or more slaves",
+        saturation=True,
     ),
 )
+
+
+def without_own(metrics: Metrics) -> Metrics:
+    """The metrics as far as others cause them. A slave whose tasks take all of its processors
+    does what it is there for; if that kept work away from it, it would idle every other moment.
+    """
+    return replace(metrics, cpu_percent=max(0.0, metrics.cpu_percent - metrics.own_cpu_percent))
 
 
 class Watcher:
@@ -68,6 +78,11 @@ class Watcher:
         elif not was:
             self.up_s = None
         return was != (self.active_s is not None)
+
+    @property
+    def rising(self) -> bool:
+        """Whether the value is up: the alert is active, or will be if this goes on."""
+        return self.up_s is not None
 
     def alert(self, now: float) -> Alert | None:
         """The alert, while it is active."""

@@ -34,7 +34,7 @@ from hpczmq.messages import (
     Submit,
     Submitted,
 )
-from hpczmq.model import About, Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
+from hpczmq.model import About, Alert, ClusterInfo, Job, JobInfo, NodeMetrics, Requires, SlaveInfo
 from hpczmq.pump import Pump
 from hpczmq.session import Request
 
@@ -154,6 +154,7 @@ class Client:
         name: str = "",
         priority: int = limits.priority_default,
         timeout_s: float | None = None,
+        requires: Mapping[str, Any] | str = "",
     ) -> list[TaskFuture]:
         """Run a kernel once for each parameter set: one task, and one future, an item.
 
@@ -162,7 +163,7 @@ class Client:
             Refused, NoCluster: as in `submit`.
         """
         found = get(kernel)
-        job = Job(kernel, {}, name, priority, timeout_s)
+        job = Job(kernel, {}, name, priority, timeout_s, requires)
         packed = tuple([wire.pack(found.plain(found.parse(item))) for item in items])
         if len(packed) > limits.items_per_job_max:
             remedy = f"must be at most {limits.items_per_job_max}: cut it into several maps"
@@ -199,7 +200,10 @@ class Client:
     def _message(self, job: Job, packed: bytes, items: tuple[bytes, ...]) -> Submit:
         uid = uuid.uuid4().bytes
         timeout_s = float(job.timeout_s or 0.0)
-        return Submit(0, uid, job.kernel, packed, items, job.name, job.priority, timeout_s)
+        return Submit(
+            0, uid, job.kernel, packed, items, job.name, job.priority, timeout_s,
+            Requires.of(job.requires),
+        )  # fmt: skip
 
     def _follow(
         self, id: str, name: str, tasks: int, kernel: Any, params: Any, path: PathOf | None

@@ -101,13 +101,15 @@ class LocalCluster:
             master = self._start(
                 "master", "bind=127.0.0.1:0", "control_bind=127.0.0.1:0",
                 f"heartbeat_s={heartbeat_s}", f"policy={policy}",
+                "spare_saturated=false",  # they share one machine, and its user asked for it
             )  # fmt: skip
             #: Where clients and nodes dial: HOST:PORT.
             self.address = f"127.0.0.1:{self._ready(master)['port']}"
+            memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             for number in range(1, slaves + 1):
                 self._start(
                     "slave", f"master={self.address}", f"name=esclavo{number}", f"slots={slots}",
-                    "bind=off",
+                    "bind=off", f"memory={memory_bytes // slaves}",
                 )  # fmt: skip
             for number in range(1, memorias + 1):
                 self._start(

@@ -15,8 +15,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hpczmq import limits
-from hpczmq.errors import ConfigError, shown
+from hpczmq import limits, needs
+from hpczmq.errors import ConfigError, ParameterError, shown
 from hpczmq.model import Policy
 
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
@@ -39,8 +39,20 @@ class Config:
     number: int = 1
     #: Worker processes of a slave; 0: one for each core that it may use.
     slots: int = 0
+    #: Memory of a slave for all of its tasks ("8GiB"); "0": what the machine has.
+    memory: str = "0"
+    #: What a slave says of itself, for jobs that ask for it: "gpu=a100,room=3".
+    labels: str = ""
     cluster: str = "hpczmq"
     policy: str = Policy.LEAST_LOADED.value
+    #: What counts how much for the policy `resources`.
+    weight_slots: float = 1.0
+    weight_cpu: float = 1.0
+    weight_memory: float = 0.5
+    weight_latency: float = 0.5
+    weight_alerts: float = 1.0
+    #: A slave under a saturation alert gets nothing new until it clears.
+    spare_saturated: bool = True
     #: Seconds between heartbeats; the master tells everybody else.
     heartbeat_s: float = limits.heartbeat_s_default
     #: Listen beyond loopback without keys.
@@ -57,6 +69,7 @@ class Config:
 
 #: The settings and their types.
 _KINDS: dict[str, type] = {field.name: type(field.default) for field in fields(Config)}
+_WEIGHTS = tuple(name for name in _KINDS if name.startswith("weight_"))
 
 #: A value with the place where it stands and the setting that it is for.
 _Given = tuple[str, str, object]
@@ -136,7 +149,7 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
     """Every value that is out of its range, with its place (or else its key) and the remedy."""
     low, high = limits.heartbeat_s_min, limits.heartbeat_s_max
     policies, longest = [policy.value for policy in Policy], limits.name_chars_max
-    timeout_max = limits.timeout_s_max
+    timeout_max, heaviest = limits.timeout_s_max, limits.weights_max
     printable = (
         lambda text: len(text) <= longest and text.isprintable(),
         f"printable, at most {longest} characters",
@@ -147,6 +160,9 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "number": (lambda n: n in (1, 2), "1 or 2"),
         "timeout_s": (lambda s: 0 < s <= timeout_max, f"above 0 and at most {timeout_max:.0f}"),
         "policy": (lambda text: text in policies, " or ".join(policies)),
+        **dict.fromkeys(_WEIGHTS, (lambda n: 0 <= n <= heaviest, f"0..{heaviest:.0f}")),
+        "memory": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 8GiB"),
+        "labels": (lambda text: _reads(needs.labels, text), "like gpu=a100,room=3"),
         "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
         "name": printable,
         "cluster": printable,
@@ -156,6 +172,14 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         for key, (fits, remedy) in rules.items()
         if key in values and not fits(values[key])
     ]
+
+
+def _reads(reader: Callable[[str, str], object], text: str) -> bool:
+    try:
+        reader(text, "")
+    except ParameterError:
+        return False
+    return True
 
 
 def _raise(faults: list[str]) -> None:

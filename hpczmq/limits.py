@@ -29,6 +29,10 @@ text_chars_max: Final = 1024
 value_bytes_max: Final = 16 * MIB
 #: Capabilities that one slave may offer (a kernel with three algorithms offers three).
 capabilities_max: Final = 1024
+#: Labels of a slave, and of what a task asks for.
+labels_max: Final = 64
+#: Memory that a slave may have, or a task ask for: an exbibyte.
+memory_bytes_max: Final = 1 << 60
 #: Rows of one answer (jobs, slaves, alerts).
 rows_max: Final = 100_000
 
@@ -51,6 +55,8 @@ orders_known_max: Final = 1_000
 priority_min: Final = 1
 priority_max: Final = 3
 priority_default: Final = 2
+#: Tasks of a job that are put in the order of their expected costs: 8 bytes each, and 50 ms.
+tasks_ordered_max: Final = 100_000
 #: A side of an image. 2**20 is more than any viewer opens; it keeps areas inside 2**53.
 side_pixels_max: Final = 1 << 20
 #: Iterations of a pixel: the counts are uint32 at most.
@@ -114,9 +120,20 @@ turn_s_max: Final = 1.0
 lease_work_s: Final = 0.03
 #: Tasks of one lease; at 1 µs a task the message is what costs, and 512 hide it.
 tasks_per_lease_max: Final = 512
+#: The policy `resources` counts a round trip like an idle machine's at 0 and like this at 1.
+latency_high_s: Final = 0.1
+#: The weights of that policy, by which its parts are multiplied.
+weights_max: Final = 1000.0
 #: A slave may hold one more lease a slot while the running ones end this soon: the next one
 #: is then there in time. Longer ones are better kept where they can go to whoever is free first.
 prefetch_below_s: Final = 0.25
+#: A lease is a straggler when it has been out for so long, and for so many times what its tasks
+#: take on the average. Below the first a second start costs more than it gains: the loser's
+#: worker is killed, and a new one needs half a second.
+straggler_s: Final = 0.5
+straggler_times: Final = 1.5
+#: Leases, from the oldest on, among which stragglers are looked for each `tick_s`: some 3 ms.
+stragglers_seen_max: Final = 10_000
 #: Worker processes of one slave.
 slots_max: Final = 1024
 #: A task that killed its worker so often has failed.

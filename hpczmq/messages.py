@@ -14,17 +14,21 @@ from typing import Annotated, Final
 
 from hpczmq import limits
 from hpczmq.model import (
+    ANY_SLAVE,
     About,
     Alert,
     Bounds,
     ClusterInfo,
     Count,
     JobInfo,
+    Labels,
+    Memory,
     Metrics,
     Name,
     NodeMetrics,
     Outcome,
     Packed,
+    Requires,
     Role,
     Seconds,
     SlaveInfo,
@@ -34,7 +38,7 @@ from hpczmq.model import (
 )
 
 #: Grows when a peer of the older number can't be understood any more.
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 
 Leases = Annotated[tuple[Count, ...], Bounds(0, limits.rows_max)]
 Names = Annotated[tuple[Name, ...], Bounds(0, limits.rows_max)]
@@ -59,6 +63,9 @@ class Hello:
     leases: Leases = ()
     #: Where the node itself can be asked (its own ROUTER); empty: nowhere.
     address: Text = ""
+    #: Of a slave: memory for all of its tasks, and what else it says of itself (`key=value`).
+    memory_bytes: Memory = 0
+    labels: Labels = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +212,7 @@ class Submit:
     name: Name
     priority: Annotated[int, Bounds(limits.priority_min, limits.priority_max)]
     timeout_s: Annotated[float, Bounds(0.0, limits.timeout_s_max)]
+    requires: Requires = ANY_SLAVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,36 +343,11 @@ class AlertsAnswer:
 
 
 Message = (
-    Hello
-    | Welcome
-    | Introduce
-    | Reject
-    | Ping
-    | Pong
-    | Goodbye
-    | Control
-    | Assign
-    | Revoke
-    | Report
-    | Ack
-    | Heartbeat
-    | Beat
-    | Submit
-    | Submitted
-    | Fetch
-    | Chunk
-    | Ended
-    | Ask
-    | ClusterAnswer
-    | JobsAnswer
-    | SlavesAnswer
-    | Cancel
-    | SetPolicy
-    | Done
-    | Sample
-    | MetricsAnswer
-    | AlertsAnswer
-)
+    Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control | Assign | Revoke
+    | Report | Ack | Heartbeat | Beat | Submit | Submitted | Fetch | Chunk | Ended | Ask
+    | ClusterAnswer | JobsAnswer | SlavesAnswer | Cancel | SetPolicy | Done | Sample
+    | MetricsAnswer | AlertsAnswer
+)  # fmt: skip
 
 #: Number of each kind on the wire.
 KINDS: Final[dict[int, type[Message]]] = {

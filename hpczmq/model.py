@@ -10,9 +10,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
-from hpczmq import limits
+from hpczmq import limits, needs
 from hpczmq.errors import ParameterError
 
 
@@ -81,11 +81,37 @@ class About(IntEnum):
     ALERTS = 5
 
 
+Labels = Annotated[tuple[Name, ...], Bounds(0, limits.labels_max)]
+Memory = Annotated[int, Bounds(0, limits.memory_bytes_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """What each task of a job needs of its slave."""
+
+    #: For itself, of what the slave has for all of its tasks.
+    memory_bytes: Memory = 0
+    #: Slots that it takes, all on one slave; it runs in one worker process all the same.
+    slots: Annotated[int, Bounds(1, limits.slots_max)] = 1
+    #: `key=value` that the slave must have, each of them.
+    labels: Labels = ()
+
+    @classmethod
+    def of(cls, given: object) -> Requires:
+        """From a table or a line as people write it; raises `ParameterError`, see `needs`."""
+        return cls(*needs.parse(given))
+
+
+#: Any slave will do.
+ANY_SLAVE: Final = Requires()
+
+
 class Policy(Enum):
     """How the slave for a lease is chosen among those with credit."""
 
-    ROUND_ROBIN = "round-robin"
-    LEAST_LOADED = "least-loaded"
+    ROUND_ROBIN = "round-robin"  # in turn
+    LEAST_LOADED = "least-loaded"  # who has the smallest share of its slots taken
+    RESOURCES = "resources"  # who does best by a weighted score of what they measure
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +132,15 @@ class Job:
     priority: int = limits.priority_default
     #: Seconds that one attempt of one task may run before its worker is killed; None: no bound.
     timeout_s: float | None = None
+    #: What each task needs of its slave: `memory`, `slots`, `labels`, as in `needs`.
+    requires: Mapping[str, Any] | str = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         low, high = limits.priority_min, limits.priority_max
         if type(self.priority) is not int or not low <= self.priority <= high:
             raise ParameterError("priority", self.priority, "must be 1 (high), 2 or 3 (low)")
         check_name(self.name)
+        Requires.of(self.requires)
         if self.timeout_s is not None:
             seconds = self.timeout_s
             fits = isinstance(seconds, int | float) and math.isfinite(seconds)
@@ -175,8 +204,10 @@ class Outcome(NamedTuple):
 class Metrics:
     """What a node measures of itself; it rides on every heartbeat."""
 
-    #: Load of all cores together over the last heartbeat, 0..100.
+    #: Load of all cores together over the last heartbeat, 0..100, and how much of it is this
+    #: node's own, with its workers.
     cpu_percent: Number = 0.0
+    own_cpu_percent: Number = 0.0
     #: Physical memory in use, 0..100, and how much is free for new work.
     memory_percent: Number = 0.0
     memory_free_bytes: Count = 0
@@ -228,6 +259,8 @@ class SlaveInfo:
     silent_s: Seconds
     generation: Count
     metrics: Metrics
+    memory_bytes: Memory
+    labels: Labels
 
 
 @dataclass(frozen=True, slots=True)

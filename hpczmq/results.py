@@ -315,6 +315,7 @@ def _report(record: Record, summed: str, total: int | str) -> dict[str, Any]:
         "used": dict(sorted(record.used.items())),
         "priority": record.job.priority,
         "timeout_s": record.job.timeout_s,
+        "requires": record.job.requires or None,
         "state": record.state.name.lower(),
         "cause": record.cause,
         "tasks": record.tasks,

@@ -117,9 +117,10 @@ def jobs(rows: Sequence[JobInfo]) -> Table:
 
 def slaves(rows: Sequence[SlaveInfo]) -> Table:
     """Slaves of the master."""
+    labels = any(row.labels for row in rows)
     made = table(
         "Slaves", "name", "state", ">slots", ">busy", ">held", ">done", ">CPU", ">free memory",
-        ">latency", ">heard",
+        ">latency", ">heard", *(["labels"] if labels else []),
     )  # fmt: skip
     for row in rows:
         made.add_row(
@@ -128,6 +129,7 @@ def slaves(rows: Sequence[SlaveInfo]) -> Table:
             str(row.metrics.tasks_done), f"{row.metrics.cpu_percent:.0f} %",
             size(row.metrics.memory_free_bytes), f"{row.metrics.latency_s * 1e3:.1f} ms",
             f"{seconds(row.silent_s)} ago",
+            *([Text(shown(" ".join(row.labels)))] if labels else []),
         )  # fmt: skip
     return made
 

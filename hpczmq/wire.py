@@ -25,7 +25,7 @@ import msgpack
 
 from hpczmq import limits
 from hpczmq.errors import ProtocolError, shown
-from hpczmq.messages import KINDS, AlertsAnswer, Control, Message, Sample
+from hpczmq.messages import KINDS, PROTOCOL, AlertsAnswer, Control, Hello, Message, Sample
 from hpczmq.model import Bounds
 
 #: Bytes that a frame or buffer may be; what zmq hands out and takes.
@@ -46,6 +46,10 @@ TOPICS: Final[dict[type[Message], bytes]] = {
 _NUMBERS: Final = {cls: kind for kind, cls in KINDS.items()}
 _SCALARS: Final = frozenset({int, float, str, bytes, bool, type(None)})
 _HEADS: Final = frozenset({MAGIC, *TOPICS.values()})
+
+
+#: Where a hello says which protocol it speaks, in every one of them.
+_PROTOCOL: Final = 1 + [field.name for field in fields(Hello)].index("protocol")
 
 
 def encode(message: Message, buffers: Sequence[Buffer] = (), topic: bytes = MAGIC) -> list[Buffer]:
@@ -75,8 +79,19 @@ def decode(frames: Sequence[Buffer]) -> tuple[Message, Sequence[Buffer]]:
     cls: Any = KINDS.get(values[0])
     if cls is None:
         raise ProtocolError("kind", f"kind {values[0]} is not known")
+    if cls is Hello and len(values) > _PROTOCOL and values[_PROTOCOL] != PROTOCOL:
+        _refuse_protocol(values[_PROTOCOL], len(values))
     message: Message = _record(cls)(values[1:])
     return message, buffers
+
+
+def _refuse_protocol(spoken: Any, width: int) -> None:
+    """Say of a hello of another shape which protocol it speaks: that is what its sender needs to
+    know. One of our shape can be read, and the master says the same with the node's name.
+    """
+    if type(spoken) is int and width != len(fields(Hello)) + 1:
+        told = f"this is protocol {shown(spoken)}, here {PROTOCOL} is spoken"
+        raise ProtocolError("protocol", f"{told}: install the same version")
 
 
 def pack(value: Any) -> bytes:

@@ -110,6 +110,14 @@ class Kernel(ABC, Generic[P, T]):
         """The tasks of a job. May be lazy: the master asks for one when it places it."""
         return (self.whole(params),)
 
+    def costs(self, params: P) -> Sequence[float] | None:
+        """What each task of `split` will take, in any unit, as far as a glance tells; or None.
+
+        The costliest are placed first, so that none of them is begun last. The master asks once a
+        job, and serves nobody meanwhile: a coarse look at the whole, a few milliseconds of it.
+        """
+        return None
+
     def allocate(self, params: P) -> tuple[tuple[int, ...], str]:
         """Shape and dtype (as `numpy.dtype.str`) of the array that the results make up."""
         raise NotImplementedError(f"{self.name} does not assemble")

@@ -24,6 +24,7 @@ from hpczmq.scheduler.events import (
     Turn,
     Unreachable,
 )
+from hpczmq.scheduler.state import Weights
 from hpczmq.transport import Sent
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,14 @@ class Master:
             heartbeat_s=config.heartbeat_s,
             control_port=self.publisher.port,
             policy=Policy(config.policy),
+            weights=Weights(
+                config.weight_slots,
+                config.weight_cpu,
+                config.weight_memory,
+                config.weight_latency,
+                config.weight_alerts,
+            ),
+            spares_saturated=config.spare_saturated,
         )
 
     def run(self) -> None:

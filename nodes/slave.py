@@ -7,12 +7,13 @@ import os
 import uuid
 from typing import assert_never
 
-from hpczmq import transport, wire
+from hpczmq import needs, transport, wire
 from hpczmq.config import Config
 from hpczmq.cores import usable_cores
 from hpczmq.errors import BindError
 from hpczmq.kernels import capabilities
 from hpczmq.messages import PROTOCOL
+from hpczmq.nodes.sampler import machine_memory_bytes
 from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
 from hpczmq.nodes.slots import Slots
 from hpczmq.worker import (
@@ -55,6 +56,8 @@ class Slave:
             protocol=PROTOCOL,
             software=SOFTWARE,
             address=self._address(config),
+            memory_bytes=needs.memory_bytes(config.memory, "memory") or machine_memory_bytes(),
+            labels=needs.labels(config.labels, "labels"),
         )
 
     def _address(self, config: Config) -> str:

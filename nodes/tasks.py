@@ -7,6 +7,8 @@ reason, and never the master.
 from __future__ import annotations
 
 import logging
+import math
+from array import array
 from collections.abc import Sequence
 from typing import Any, overload
 
@@ -75,9 +77,30 @@ def plan(peer: bytes, submit: Submit) -> Planned | Unplannable:
             raise ParameterError("tasks", len(tasks), remedy)
         for end in {0, len(tasks) - 1} if tasks else ():
             tasks.packed(end)
-        return Planned(peer, submit, tasks, _capability(kernel, params))
+        order = _order(kernel, params, len(tasks))
+        return Planned(peer, submit, tasks, _capability(kernel, params), order)
     except _ANYTHING as error:
         return Unplannable(peer, submit, _reason(error))
+
+
+def _order(kernel: Kernel[Any, Any], params: Any, count: int) -> Sequence[int]:
+    """Indices of the tasks, the costliest first; empty if the kernel can't tell.
+
+    What a kernel gets wrong here costs time and not the job: then they go as they come.
+    """
+    if not 1 < count <= limits.tasks_ordered_max:
+        return ()
+    try:
+        costs = kernel.costs(params)
+        if costs is None:
+            return ()
+        known = [float(cost) for cost in costs]
+        if len(known) != count or not all(map(math.isfinite, known)):
+            raise ValueError(f"costs are {len(known)} numbers: must be {count} finite ones")
+    except _ANYTHING as error:
+        log.warning("%s: tasks go in their order: %s", kernel.name, _reason(error))
+        return ()
+    return array("I", sorted(range(count), key=lambda index: -known[index]))
 
 
 def _common_capability(kernel: Kernel[Any, Any], items: Sequence[bytes]) -> str:

@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "clock": "",
     "cores": "",
     "spawn": "",
-    "model": "",
-    "config": "model",
+    "needs": "",
+    "model": "needs",
+    "config": "model needs",
     # What is said, and how.
     "messages": "model",
     "wire": "messages model",
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
     "scheduler": "alerts messages model",
-    "nodes": "alerts arrays clock config cores kernels memory messages model scheduler spawn"
+    "nodes": "alerts arrays clock config cores kernels memory messages model needs scheduler spawn"
     " transport wire worker",
     # The work, and what comes of it.
     "kernels": "model",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hpczmq import limits
 from hpczmq.messages import Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
-from hpczmq.model import About, ClusterInfo, JobInfo, JobState, SlaveInfo
+from hpczmq.model import About, ClusterInfo, JobInfo, JobState, Requires, SlaveInfo
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 from hpczmq.scheduler.states import TaskState
 
@@ -77,7 +77,49 @@ def _why_waiting(state: ClusterState, job: JobRecord) -> str:
         return "waits: no slave is here; start one with `hpczmq slave`"
     if not any(job.capability in s.capabilities for s in alive):
         return f"waits: no slave offers {job.capability}"
+    able = [s for s in alive if job.capability in s.capabilities]
+    lacking = lacks(able, job.submit.requires)
+    if lacking:
+        return f"waits: {lacking}"[: limits.text_chars_max]
+    able = [s for s in able if fits(s, job)]
+    if all(slave.saturated for slave in able):
+        return f"waits: {able[0].saturated}"[: limits.text_chars_max]
     return "waits: every slot is taken" if job.state is JobState.QUEUED else ""
+
+
+def lacks(slaves: list[SlaveRecord], requires: Requires) -> str:
+    """What a job asks for that none of some slaves has; empty: one of them has all of it."""
+    wanted = set(requires.labels)
+    labelled = [s for s in slaves if wanted <= s.labels]
+    if not labelled:
+        return f"no slave has the labels {', '.join(requires.labels)}"
+    slots = max(s.slots for s in labelled)
+    memory = max(s.memory_bytes for s in labelled)
+    if slots < requires.slots:
+        return f"a task takes {requires.slots} slots, and no slave has more than {slots}"
+    if memory < requires.memory_bytes:
+        needed, most = _gib(requires.memory_bytes), _gib(memory)
+        return f"a task takes {needed} of memory, and no slave has more than {most}"
+    both = [s for s in labelled if s.slots >= requires.slots]
+    if not any(s.memory_bytes >= requires.memory_bytes for s in both):
+        needed = _gib(requires.memory_bytes)
+        return f"no slave has both {requires.slots} slots and {needed} of memory"
+    return ""
+
+
+def fits(slave: SlaveRecord, job: JobRecord) -> bool:
+    """Whether a slave could run a job's tasks if it had nothing else to do."""
+    requires = job.submit.requires
+    return (
+        job.capability in slave.capabilities
+        and requires.slots <= slave.slots
+        and requires.memory_bytes <= slave.memory_bytes
+        and (not requires.labels or slave.labels.issuperset(requires.labels))
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
 def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
@@ -93,6 +135,8 @@ def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
         silent_s=now - slave.heard_s,
         generation=slave.generation,
         metrics=slave.metrics,
+        memory_bytes=slave.memory_bytes,
+        labels=tuple(sorted(slave.labels)),
     )
 
 

@@ -30,6 +30,8 @@ class Planned:
     tasks: Sequence[bytes]
     #: What a slave must offer.
     capability: str
+    #: Indices in the order in which they are to be placed; empty: as they come.
+    order: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)

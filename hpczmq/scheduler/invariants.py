@@ -31,11 +31,18 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     assert leased == set(job.leases), f"{job.id}: a leased task has one lease"
     for index, lease in job.leases.items():
         assert index in state.leases[lease].open, f"lease {lease} does not hold {job.id}/{index}"
+    for index, lease in job.second.items():
+        first, other = state.leases[job.leases[index]], state.leases[lease]
+        assert index in other.open, f"lease {lease} does not hold {job.id}/{index}"
+        assert first.holder != other.holder, f"{job.id}/{index} runs twice on one slave"
+        assert index in job.doubled
     waiting = _tasks(job, TaskState.WAITING)
-    left = {i for i in waiting if i < job.next}.difference(job.returned)
+    left = {i for i in waiting if job.was_placed(i)}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
-    queued = job.id in state.queues.get(job.submit.priority, {})
+    queued = job.id in state.queues.get(job.submit.priority, ())
     assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"
+    held = {*job.leases.values(), *job.second.values()}
+    assert job.held == len(held), f"{job.id} has {len(held)} leases, {job.held} booked"
     if job.state.ended:
         assert not waiting and not leased, f"{job.id} has ended, and still has open tasks"
     if job.state is JobState.DONE:
@@ -57,7 +64,8 @@ def _check_leases(state: ClusterState) -> None:
         assert len(lease.open) <= lease.size
         job = state.jobs[lease.job]
         for index in lease.open:
-            assert job.leases[index] == lease.id, f"{job.id}/{index} is leased twice"
+            known = (job.leases[index], job.second.get(index))
+            assert lease.id in known, f"{job.id}/{index} has an unknown lease"
 
 
 def _check_slaves(state: ClusterState) -> None:
@@ -65,9 +73,14 @@ def _check_slaves(state: ClusterState) -> None:
     assert sorted(peers) == sorted(state.peers.items()), "each connection belongs to one slave"
     for slave in state.slaves.values():
         assert len(slave.leases) <= 2 * slave.slots, f"{slave.name} is over its credit"
+        taken, memory = slave.slots_taken, slave.memory_taken_bytes
+        assert taken == sum(lease.slots for lease in slave.leases.values())
+        assert not slave.is_wide or taken <= slave.slots, f"{slave.name} has too few slots"
+        assert not memory or memory <= slave.memory_bytes, f"{slave.name} has too little memory"
         if slave.state.gone:
             assert not slave.leases, f"{slave.name} is gone, with leases"
         may = slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots
+        may = may and not slave.saturated
         assert may == (slave.instance in state.free), f"{slave.name} is wrongly free or not"
 
 

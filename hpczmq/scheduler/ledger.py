@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from math import inf
 
 from hpczmq import limits
-from hpczmq.messages import Ended, Report, Revoke
+from hpczmq.messages import Report, Revoke
 from hpczmq.model import JobState, Outcome, SlaveState, Status
-from hpczmq.scheduler.actions import Deliver, Forget, Note, Send, Store
-from hpczmq.scheduler.answers import job_info
+from hpczmq.scheduler.actions import Forget, Note, Send, Store
+from hpczmq.scheduler.delivery import deliver
 from hpczmq.scheduler.events import Buffer
+from hpczmq.scheduler.queue import Queue, rank
 from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
 from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
 
@@ -57,16 +57,12 @@ def move_job(job: JobRecord, new: JobState, now: float) -> None:
 
 
 def enqueue(state: ClusterState, job: JobRecord) -> None:
-    """Put a job in the queue of its priority, at its place by age, or take it out."""
-    queue = state.queues.setdefault(job.submit.priority, {})
+    """Put a job in the queue of its priority, where its turn is now, or take it out."""
+    queue = state.queues.setdefault(job.submit.priority, Queue())
     if not job.waiting or job.state.ended:
-        queue.pop(job.id, None)
-    elif job.id not in queue:
-        jobs = state.jobs
-        younger = list(takewhile(lambda id: jobs[id].number > job.number, reversed(queue)))
-        queue[job.id] = None
-        for id in reversed(younger):  # a job that comes back stands before them again
-            queue[id] = queue.pop(id)
+        queue.remove(job.id)
+    else:
+        queue.put(job.id, rank(job.held, job.mean_s, job.number))
 
 
 # --- Leases -----------------------------------------------------------------------------------
@@ -85,8 +81,9 @@ def take(job: JobRecord, count: int) -> list[int]:
         if taken and index in job.crashes:
             return taken
     while job.next < len(job.states) and len(taken) < count:
-        if job.states[job.next] == TaskState.WAITING:
-            taken.append(job.next)
+        index = job.order[job.next] if job.order else job.next
+        if job.states[index] == TaskState.WAITING:
+            taken.append(index)
         job.next += 1
     return taken
 
@@ -94,27 +91,52 @@ def take(job: JobRecord, count: int) -> list[int]:
 def grant(
     state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
 ) -> Lease:
-    """Hand tasks to a slave, in the books."""
-    state.leases_made += 1
-    work_s = inf if job.mean_s is None else job.mean_s * len(indices)
-    id = state.leases_made
-    lease = Lease(id, job.id, slave.instance, set(indices), len(indices), now, work_s)
-    state.leases[id] = slave.leases[id] = lease
+    """Hand waiting tasks to a slave, in the books."""
+    lease = _new_lease(state, job, slave, indices, now)
     for index in indices:
         move_task(state, job, index, TaskState.LEASED, now)
-        job.leases[index] = id
-    count_work(slave)
-    job.attempts += len(indices)
+        job.leases[index] = lease.id
     if job.state is JobState.QUEUED:
         move_job(job, JobState.RUNNING, now)
     enqueue(state, job)
     return lease
 
 
+def grant_second(
+    state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
+) -> Lease:
+    """Hand leased tasks to one more slave, in the books: the first result of the two counts."""
+    lease = _new_lease(state, job, slave, indices, now)
+    for index in indices:
+        job.second[index] = lease.id
+        job.doubled.add(index)
+    return lease
+
+
+def _new_lease(
+    state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
+) -> Lease:
+    state.leases_made += 1
+    work_s = inf if job.mean_s is None else job.mean_s * len(indices)
+    id = state.leases_made
+    requires = job.submit.requires
+    lease = Lease(
+        id, job.id, slave.instance, set(indices), len(indices), now, work_s,
+        requires.slots, requires.memory_bytes,
+    )  # fmt: skip
+    state.leases[id] = slave.leases[id] = lease
+    count_work(slave)
+    job.attempts += len(indices)
+    job.held += 1
+    return lease
+
+
 def give_back(state: ClusterState, lease: Lease, now: float) -> None:
-    """End a lease whose slave won't answer: its open tasks wait again."""
+    """End a lease whose slave won't answer: its open tasks wait again, or go on elsewhere."""
     job = state.jobs[lease.job]
     for index in sorted(lease.open):
+        if _let_go(job, index, lease.id):
+            continue
         del job.leases[index]
         move_task(state, job, index, TaskState.WAITING, now)
         job.returned.append(index)
@@ -123,10 +145,22 @@ def give_back(state: ClusterState, lease: Lease, now: float) -> None:
     enqueue(state, job)
 
 
+def _let_go(job: JobRecord, index: int, lease: int) -> bool:
+    """Leave a task that two leases hold to the other one; False: there is no other one."""
+    if job.second.get(index) == lease:
+        del job.second[index]
+        return True
+    if index in job.second and job.leases[index] == lease:
+        job.leases[index] = job.second.pop(index)
+        return True
+    return False
+
+
 def drop(state: ClusterState, lease: Lease) -> None:
     """Take a lease that has nothing open out of the books."""
     assert not lease.open, f"lease {lease.id} still has {sorted(lease.open)[:5]}"
     del state.leases[lease.id]
+    state.jobs[lease.job].held -= 1
     slave = state.slaves[lease.holder]
     del slave.leases[lease.id]
     count_work(slave)
@@ -134,13 +168,20 @@ def drop(state: ClusterState, lease: Lease) -> None:
 
 
 def count_work(slave: SlaveRecord) -> None:
-    """Bring the sum of a slave's expected work up to date."""
-    slave.work_s = sum(lease.work_s for lease in slave.leases.values())
+    """Bring the sums of what a slave's leases take up to date."""
+    work_s, slots, memory_bytes = 0.0, 0, 0
+    for lease in slave.leases.values():
+        work_s += lease.work_s
+        slots += lease.slots
+        memory_bytes += lease.memory_bytes
+    slave.work_s, slave.slots_taken, slave.memory_taken_bytes = work_s, slots, memory_bytes
+    slave.is_wide = slots > len(slave.leases)
 
 
 def mark_free(state: ClusterState, slave: SlaveRecord) -> None:
     """Note whether a slave might take one more lease; placement looks at those only."""
-    if slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots:
+    may = slave.state is SlaveState.READY and not slave.saturated
+    if may and len(slave.leases) < 2 * slave.slots:
         state.free.setdefault(slave.instance)
     else:
         state.free.pop(slave.instance, None)
@@ -161,6 +202,7 @@ def accept(
     if job is None or job.state.ended:
         return  # nobody waits for it; the acknowledgement lets the slave forget it
     fresh = [o for o in report.outcomes if _may_count(job, o.index)]
+    fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}
         buffers = _of(kept, report.outcomes, buffers)
@@ -181,7 +223,28 @@ def accept(
 def _may_count(job: JobRecord, index: int) -> bool:
     """Whether an outcome of this task is news. One that was never handed out has none: the report
     speaks of another master's job of this name."""
-    return index < job.next and job.states[index] in _OPEN
+    return job.was_placed(index) and job.states[index] in _OPEN
+
+
+def _goes_on(state: ClusterState, job: JobRecord, outcome: Outcome, reported: int) -> bool:
+    """Whether a task without a result here still has its other start: then that one decides.
+
+    So it is when this was said before, and the lease does not hold the task any more.
+    """
+    index = outcome.index
+    if index not in job.doubled:
+        return False
+    if reported not in (job.leases.get(index), job.second.get(index)):
+        return True
+    if not _let_go(job, index, reported):
+        return False
+    lease = state.leases[reported]
+    lease.open.discard(index)
+    if not lease.open:
+        drop(state, lease)
+    how = outcome.status.name.lower()
+    state.actions.append(Note(f"task {index} of {job.id}: {how}, but its other start goes on"))
+    return True
 
 
 def _sort(
@@ -217,16 +280,16 @@ def settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
 
 
 def _release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
-    """Account for a task in the lease that holds it, which need not be the reported one."""
-    id = job.leases.pop(index, None)
-    if id is None:
-        return
-    lease = state.leases[id]
-    lease.open.discard(index)
-    if not lease.open:
-        drop(state, lease)
-        if id != reported:
-            revoke(state, lease)  # nobody needs the second copy
+    """Account for a task in the leases that hold it, which need not be the reported one."""
+    for id in (job.leases.pop(index, None), job.second.pop(index, None)):
+        if id is None:
+            continue
+        lease = state.leases[id]
+        lease.open.discard(index)
+        if not lease.open:
+            drop(state, lease)
+            if id != reported:
+                revoke(state, lease)  # nobody needs the second copy
 
 
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
@@ -248,6 +311,7 @@ def _measure(job: JobRecord, outcomes: Sequence[Outcome]) -> None:
     """Let the mean run time follow what was just measured; half of it is the newest report."""
     good = [o.seconds for o in outcomes if o.status.good]
     if good:
+        job.took_s += sum(good)
         mean = sum(good) / len(good)
         job.mean_s = mean if job.mean_s is None else (job.mean_s + mean) / 2
 
@@ -268,7 +332,8 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     """End a job: nothing of it runs or waits any more, and who watches it is told."""
     move_job(job, new, now)
     job.cause = cause[-limits.error_chars_max :]
-    leases = [state.leases[id] for id in sorted(set(job.leases.values()))]
+    held = {*job.leases.values(), *job.second.values()}
+    leases = [state.leases[id] for id in sorted(held)]
     for lease in leases:
         lease.open.clear()
         drop(state, lease)
@@ -278,8 +343,11 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.counts[TaskState.CANCELLED] += job.counts[TaskState.WAITING] + job.counts[TaskState.LEASED]
     job.counts[TaskState.WAITING] = job.counts[TaskState.LEASED] = 0
     job.leases.clear()
+    job.second.clear()
+    job.doubled.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
+    job.order = job.places = ()
     job.tasks, job.submit = (), replace(job.submit, items=())
     enqueue(state, job)
     state.ended.append(job.id)
@@ -312,24 +380,3 @@ def forget(state: ClusterState, id: str) -> None:
     for peer in state.watchers.pop(id, set()):
         state.clients[peer].watches.pop(id, None)
     state.actions.append(Forget(id))
-
-
-# --- Delivery ---------------------------------------------------------------------------------
-
-
-def deliver(state: ClusterState, job: JobRecord, now: float) -> None:
-    """Send what is new of a job to everyone who watches it and has credit."""
-    for peer in sorted(state.watchers.get(job.id, ())):
-        deliver_to(state, job, peer, now)
-
-
-def deliver_to(state: ClusterState, job: JobRecord, peer: bytes, now: float) -> None:
-    """Send what is new of a job to one client; after the last chunk, the end."""
-    watch = state.clients[peer].watches[job.id]
-    while watch.cursor < min(watch.limit, job.chunks):
-        state.actions.append(Deliver(peer, job.id, watch.cursor))
-        watch.cursor += 1
-    if job.state.ended and watch.cursor >= job.chunks:
-        # The wish is kept: a fetch that crossed this must not have it all sent again.
-        info = job_info(state, job, now)
-        state.actions.append(Send(peer, Ended(watch.request, job.chunks, info)))

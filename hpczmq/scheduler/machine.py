@@ -51,7 +51,7 @@ from hpczmq.messages import (
     Submitted,
 )
 from hpczmq.model import JobState, Metrics, Policy, Role, Status
-from hpczmq.scheduler import ledger, members, placement
+from hpczmq.scheduler import delivery, ledger, members, placement, stragglers
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
@@ -65,7 +65,7 @@ from hpczmq.scheduler.events import (
     Unplannable,
     Unreachable,
 )
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch
+from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch, Weights
 
 
 class Scheduler:
@@ -82,11 +82,15 @@ class Scheduler:
         heartbeat_s: float = limits.heartbeat_s_default,
         control_port: int = 0,
         policy: Policy = Policy.LEAST_LOADED,
+        weights: Weights | None = None,
+        spares_saturated: bool = True,
     ) -> None:
         control = Control(epoch, 1, policy.value, False)
         self.state = ClusterState(
             cluster, software, epoch, queue, heartbeat_s, control_port, control, now
         )
+        self.state.weights = weights or Weights()
+        self.state.spares_saturated = spares_saturated
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -102,6 +106,7 @@ class Scheduler:
                 members.unreachable(self.state, peer, now)
             case Turn():
                 placement.place(self.state, now)
+                stragglers.place(self.state, now)
             case Tick():
                 members.tick(self.state, now)
             case Stop():
@@ -181,7 +186,7 @@ class Scheduler:
             case Heartbeat(sequence=sequence):
                 self._send(peer, Beat(sequence))
             case AlertsAnswer():
-                pass  # a memoria's report; the alerts act on placement in a later version
+                pass  # a memoria's report; the master goes by the same rules itself
             case Goodbye():
                 members.leave(self.state, peer)
             case _:
@@ -207,6 +212,7 @@ class Scheduler:
             state.jobs_made += 1
             id = f"j{state.jobs_made}"
             job = JobRecord(id, submit, event.tasks, event.capability, now, state.jobs_made)
+            job.put_in_order(event.order)
             state.jobs[id] = job
             state.uids[submit.uid] = id
             ledger.enqueue(state, job)
@@ -225,7 +231,7 @@ class Scheduler:
             cursor = max(cursor, watches[job.id].cursor)  # what was sent is on its way
         watches[job.id] = Watch(fetch.request, cursor, fetch.cursor + fetch.credit)
         state.watchers.setdefault(job.id, set()).add(peer)
-        ledger.deliver_to(state, job, peer, now)
+        delivery.deliver_to(state, job, peer, now)
 
     # --- Orders -------------------------------------------------------------------------------
 

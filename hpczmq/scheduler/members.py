@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hpczmq import limits
+from hpczmq.alerts import RULES, Watcher, without_own
 from hpczmq.messages import Beat, Heartbeat, Hello, Revoke, Sample, Welcome
 from hpczmq.model import Role, SlaveState
 from hpczmq.scheduler import ledger
@@ -23,6 +24,7 @@ def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> No
         slave = SlaveRecord(
             hello.instance, None, hello.name, hello.address, slots, frozenset(), now
         )
+        slave.memory_bytes, slave.labels = hello.memory_bytes, frozenset(hello.labels)
         state.slaves[hello.instance] = slave
         state.actions.append(Note(f"slave {hello.name} joined with {slots} slots"))
     moved = slave.peer != peer
@@ -77,11 +79,31 @@ def heartbeat(
 ) -> None:
     """A slave says how it is and what it holds."""
     slave.metrics, slave.generation = beat.metrics, beat.generation
+    _watch(state, slave, now)
     reconcile(state, slave, beat.leases, now - _grace(state))
     state.actions.append(Send(peer, Beat(beat.sequence)))
     if beat.generation < state.control.generation:
         state.actions.append(Send(peer, state.control))
     state.actions.append(Publish(Sample(slave.name, slave.instance, beat.metrics)))
+
+
+def _watch(state: ClusterState, slave: SlaveRecord, now: float) -> None:
+    """Look at a slave's newest metrics by the rules of `alerts`. Under a saturation alert it gets
+    nothing new until that clears; what others than its own tasks cause is what counts.
+    """
+    if not slave.watchers:
+        slave.watchers = [Watcher(rule, slave.name) for rule in RULES]
+    foreign = without_own(slave.metrics)
+    for watcher in slave.watchers:
+        watcher.sample(foreign, now)
+    alerts = [watcher.alert(now) for watcher in slave.watchers if watcher.rule.saturation]
+    texts = [alert.text for alert in alerts if alert is not None]
+    before, after = slave.saturated, "; ".join(texts) if state.spares_saturated else ""
+    slave.saturated = after
+    if bool(before) != bool(after):
+        said = f"gets nothing new until this clears: {after}" if after else "gets work again"
+        state.actions.append(Note(f"slave {slave.name} {said}"))
+    ledger.mark_free(state, slave)
 
 
 def reconcile(

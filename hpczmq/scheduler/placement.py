@@ -1,11 +1,16 @@
 """Which slave gets which tasks; runs once per turn of the loop, over everything that waits.
 
-Order: priority, then the age of the job. A lease is made as large as its tasks are short, so that
-a message carries `lease_work_s` of work, and never so large that the last slots go without.
+Order: priority, then fair shares, then the longest expected tasks, then age (`queue.rank`): leases
+are given one by one, each to the job whose turn it is by then. A lease is made as large as its
+tasks are short, so that a message carries `lease_work_s` of work, and never so large that the last
+slots go without.
 
 A slave has credit for one lease per slot, and for one more per slot while all that it holds ends
 soon: then the next is there before the slot is free. Long tasks are not prefetched, since they
 would wait behind one slave while another has nothing to do.
+
+A task that takes several slots, or much memory, may wait until one slave has room; no lesser job
+gets anything there meanwhile.
 """
 
 from __future__ import annotations
@@ -15,42 +20,32 @@ from math import inf
 
 from hpczmq import limits
 from hpczmq.messages import Assign
-from hpczmq.model import Policy, Task
+from hpczmq.model import Policy, SlaveState, Task
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Send
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
+from hpczmq.scheduler.answers import fits
+from hpczmq.scheduler.state import ClusterState, Demand, JobRecord, SlaveRecord, Weights
 
 
 def place(state: ClusterState, now: float) -> None:
     """Hand out leases until nothing waits or nobody has credit."""
-    #: For each capability, the mean run time from which on no slave has credit any more. Credit
-    #: only shrinks within a turn, so one look serves all jobs alike, however many are queued.
-    exhausted: dict[str, float] = {}
+    if not state.free or not any(state.queues.values()):
+        return
+    chooser = _Chooser(state)
     for priority in sorted(state.queues):
-        for id in list(state.queues[priority]):
-            if not state.free:
-                return
-            job = state.jobs[id]
-            mean_s = inf if job.mean_s is None else job.mean_s
-            if job.capability in exhausted and mean_s >= exhausted[job.capability]:
+        queue, place = state.queues[priority], 0
+        # A job that gets a lease goes back in the line, and the next one takes its place.
+        while place < len(queue) and chooser.hopes:
+            job = state.jobs[queue[place]]
+            slave = chooser.next(job)
+            if slave is None:
+                place += 1
                 continue
-            _place_job(state, job, now)
-            if job.waiting:
-                exhausted[job.capability] = mean_s
-
-
-def _place_job(state: ClusterState, job: JobRecord, now: float) -> None:
-    slots = sum(state.slaves[instance].slots for instance in state.free)
-    chooser = _Chooser(state, job)
-    while job.waiting:
-        slave = chooser.next()
-        if slave is None:
-            return
-        indices = ledger.take(job, lease_tasks(job, slots))
-        lease = ledger.grant(state, job, slave, indices, now)
-        state.actions.append(_assign(job, slave, lease.id, indices))
-        ledger.mark_free(state, slave)
-        chooser.put_back(slave)
+            indices = ledger.take(job, lease_tasks(job, chooser.slots))
+            lease = ledger.grant(state, job, slave, indices, now)
+            state.actions.append(assign(job, slave, lease.id, indices))
+            ledger.mark_free(state, slave)
+            chooser.put_back(slave)
 
 
 def lease_tasks(job: JobRecord, slots: int) -> int:
@@ -64,48 +59,147 @@ def lease_tasks(job: JobRecord, slots: int) -> int:
 
 def has_credit(slave: SlaveRecord, job: JobRecord) -> bool:
     """Whether a slave may be given one more lease of this job."""
-    if job.capability not in slave.capabilities:
+    requires = job.submit.requires
+    if not fits(slave, job):
         return False
-    if len(slave.leases) < slave.slots:
+    if requires.memory_bytes > slave.memory_bytes - slave.memory_taken_bytes:
+        return False
+    if slave.slots_taken + requires.slots <= slave.slots:
         return True
-    if len(slave.leases) >= 2 * slave.slots or job.mean_s is None:
+    if requires.slots > 1 or job.mean_s is None or not may_prefetch(slave):
         return False
     return slave.work_s / slave.slots + job.mean_s < limits.prefetch_below_s
 
 
-class _Chooser:
-    """The slaves with credit for one job, best first by the policy."""
+def may_prefetch(slave: SlaveRecord) -> bool:
+    """Whether a slave may be given a lease for which it has no idle slot yet."""
+    if slave.is_wide or len(slave.leases) >= 2 * slave.slots:
+        return False
+    return slave.work_s / slave.slots < limits.prefetch_below_s
 
-    def __init__(self, state: ClusterState, job: JobRecord) -> None:
+
+def may_have_credit(slave: SlaveRecord) -> bool:
+    """Whether there might be a job of which the slave may be given one more lease."""
+    return slave.slots_taken < slave.slots or may_prefetch(slave)
+
+
+def score(slave: SlaveRecord, weights: Weights) -> float:
+    """What `resources` thinks of a slave's machine: the lower, the better."""
+    metrics = slave.metrics
+    return (
+        weights.cpu * metrics.cpu_percent / 100.0
+        + weights.memory * metrics.memory_percent / 100.0
+        + weights.latency * min(1.0, metrics.latency_s / limits.latency_high_s)
+        + weights.alerts * any(watcher.rising for watcher in slave.watchers)
+    )
+
+
+def load(slave: SlaveRecord, policy: Policy, weights: Weights) -> tuple[float, float]:
+    """How little a policy likes a slave, and what it looks at between equals."""
+    if policy is Policy.ROUND_ROBIN:
+        return 0.0, 0.0
+    taken = slave.slots_taken / slave.slots
+    if policy is Policy.LEAST_LOADED:
+        return taken, slave.metrics.cpu_percent
+    return weights.slots * taken + score(slave, weights), 0.0
+
+
+#: (queued, load, turn, leases, slave); the turn keeps equals in turn, and comparisons off the
+#: records.
+_Row = tuple[float, tuple[float, float], int, int, SlaveRecord]
+
+
+class _Chooser:
+    """The slaves that may get a lease in this turn, best first by the policy."""
+
+    def __init__(self, state: ClusterState) -> None:
         self._state = state
-        self._job = job
-        self._least_loaded = state.control.policy == Policy.LEAST_LOADED.value
-        #: (load, turn, slave); the turn keeps equals in turn, and comparisons off the records.
-        self._heap: list[tuple[float, float, int, SlaveRecord]] = []
+        self._policy = Policy(state.control.policy)
+        #: For each kind of demand that a job has. A row whose slave holds another number of
+        #: leases by now is stale, and there is a newer one.
+        self._heaps: dict[Demand, list[_Row]] = {}
+        #: For each kind of demand, the mean run time from which on no slave has credit any more.
+        #: Credit only shrinks within a turn, so one look serves all jobs alike.
+        self._exhausted: dict[Demand, float] = {}
+        #: Slaves that are kept for tasks which take much of one, by instance.
+        self._reserved: set[bytes] = set()
         self._turn = 0
-        for instance in state.free:
-            self.put_back(state.slaves[instance])
+        free = [state.slaves[instance] for instance in state.free]
+        self.slots = sum(slave.slots for slave in free)
+        #: Slaves to whom some job might give one more lease, by instance.
+        self.hopes = {slave.instance: slave for slave in free if may_have_credit(slave)}
 
     def put_back(self, slave: SlaveRecord) -> None:
-        """Consider a slave (again), while it has credit."""
-        if slave.instance in self._state.free and has_credit(slave, self._job):
-            self._turn += 1
-            # An idle slot comes before a prefetch under every policy.
-            queued = float(max(0, len(slave.leases) - slave.slots + 1))
-            load = len(slave.leases) / slave.slots if self._least_loaded else 0.0
-            tie = slave.metrics.cpu_percent if self._least_loaded else 0.0
-            heappush(self._heap, (queued + load, tie, self._turn, slave))
+        """Consider a slave again, after it was given a lease."""
+        if slave.instance not in self._state.free or not may_have_credit(slave):
+            self.hopes.pop(slave.instance, None)
+            return
+        for heap in self._heaps.values():
+            self._push(heap, slave)
 
-    def next(self) -> SlaveRecord | None:
+    def next(self, job: JobRecord) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""
-        if not self._heap:
+        mean_s = inf if job.mean_s is None else job.mean_s
+        demand = job.demand
+        if demand in self._exhausted and mean_s >= self._exhausted[demand]:
             return None
-        slave = heappop(self._heap)[-1]
-        self._state.free[slave.instance] = self._state.free.pop(slave.instance, None)
-        return slave
+        heap = self._heap(demand, job)
+        aside = []
+        found = None
+        while heap and found is None:
+            row = heappop(heap)
+            slave = row[-1]
+            if slave.instance not in self.hopes or row[3] != len(slave.leases):
+                continue
+            if has_credit(slave, job):
+                found = slave
+            else:
+                aside.append(row)  # another job's tasks may be short enough for it
+        for row in aside:
+            heappush(heap, row)
+        if found is None:
+            self._exhausted[demand] = mean_s
+            self._reserve(job)
+            return None
+        self._state.free[found.instance] = self._state.free.pop(found.instance, None)
+        return found
+
+    def _reserve(self, job: JobRecord) -> None:
+        """Keep a slave free of lesser jobs until it has room for a task that takes much of one.
+
+        Else the slots of that task would be taken again one by one, for ever.
+        """
+        requires = job.submit.requires
+        if job.held or (requires.slots == 1 and not requires.memory_bytes):
+            return  # it has a share, or needs no more than others do
+        slaves = self._state.slaves.values()
+        able = [s for s in slaves if s.state is SlaveState.READY and fits(s, job)]
+        able = [s for s in able if not s.saturated]
+        if able and not any(slave.instance in self._reserved for slave in able):
+            nearest = min(able, key=lambda slave: (slave.slots_taken, slave.memory_taken_bytes))
+            self._reserved.add(nearest.instance)
+            self.hopes.pop(nearest.instance, None)
+
+    def _heap(self, demand: Demand, job: JobRecord) -> list[_Row]:
+        heap = self._heaps.get(demand)
+        if heap is None:
+            heap = self._heaps[demand] = []
+            for slave in self.hopes.values():
+                if fits(slave, job):
+                    self._push(heap, slave)
+        return heap
+
+    def _push(self, heap: list[_Row], slave: SlaveRecord) -> None:
+        self._turn += 1
+        leases = len(slave.leases)
+        # An idle slot comes before a prefetch under every policy.
+        queued = float(max(0, slave.slots_taken - slave.slots + 1))
+        liked = load(slave, self._policy, self._state.weights)
+        heappush(heap, (queued, liked, self._turn, leases, slave))
 
 
-def _assign(job: JobRecord, slave: SlaveRecord, lease: int, indices: list[int]) -> Send:
+def assign(job: JobRecord, slave: SlaveRecord, lease: int, indices: list[int]) -> Send:
+    """The message that hands tasks to a slave."""
     assert slave.peer is not None, f"{slave.name} is placed on without a connection"
     submit = job.submit
     tasks = tuple([Task(index, job.tasks[index]) for index in indices])

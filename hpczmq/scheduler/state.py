@@ -5,14 +5,37 @@ Nothing is kept of a task that waits but one byte, so that a million of them cos
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hpczmq.alerts import Watcher
 from hpczmq.messages import Control, Message, Submit
 from hpczmq.model import JobState, Metrics, SlaveState
 from hpczmq.scheduler.actions import Action
+from hpczmq.scheduler.queue import Queue
 from hpczmq.scheduler.states import TaskState
+
+#: What a job asks of a slave: capability, memory, slots, labels. Jobs alike in that share the
+#: search for one; plain values, since they are hashed for each lease.
+Demand = tuple[str, int, int, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What counts how much for the policy `resources`; each part is 0 at best and 1 at worst."""
+
+    #: Share of its slots that is taken.
+    slots: float = 1.0
+    #: Load of its processors, whoever causes it.
+    cpu: float = 1.0
+    #: Share of its memory that is in use.
+    memory: float = 0.5
+    #: Round trip of its heartbeat, as a share of `limits.latency_high_s`.
+    latency: float = 0.5
+    #: Whether one of its values is where an alert is raised if it stays there.
+    alerts: float = 1.0
 
 
 @dataclass(slots=True)
@@ -32,6 +55,9 @@ class Lease:
     sent_s: float
     #: Expected run time of all its tasks, in seconds; infinite while nothing is measured.
     work_s: float
+    #: What it takes of its slave.
+    slots: int
+    memory_bytes: int
 
 
 @dataclass(slots=True)
@@ -50,20 +76,32 @@ class JobRecord:
     state: JobState = JobState.QUEUED
     #: Whether each task is an item with parameters and an outcome of its own.
     is_map: bool = field(init=False)
+    demand: Demand = field(init=False)
     #: A `TaskState` per task, one byte each.
     states: bytearray = field(init=False)
-    #: Lowest index that was never placed; everything above it is WAITING.
+    #: Indices in the order in which they are placed, and the place of each; empty: as they come.
+    order: Sequence[int] = ()
+    places: Sequence[int] = ()
+    #: First place whose task was never placed; everything after it is WAITING.
     next: int = 0
-    #: Indices below `next` to be placed again; may hold some that are not WAITING any more.
+    #: Indices before `next` to be placed again; may hold some that are not WAITING any more.
     returned: deque[int] = field(default_factory=deque)
     #: Lease of each LEASED index, and of no other.
     leases: dict[int, int] = field(default_factory=dict)
+    #: The other lease of each index that was started a second time and has not ended.
+    second: dict[int, int] = field(default_factory=dict)
+    #: Indices that ever were; none is started a second time twice.
+    doubled: set[int] = field(default_factory=set)
     #: Times that an index killed its worker while it ran alone; being here means: run it alone.
     crashes: dict[int, int] = field(default_factory=dict)
     #: How many tasks are in each state, by the state's number. Sums to the number of tasks.
     counts: list[int] = field(init=False)
     #: Mean run time of a task in seconds, newest first; None before the first result.
     mean_s: float | None = None
+    #: Run times of all that are done, together, in seconds.
+    took_s: float = 0.0
+    #: Leases that slaves hold of it: its share of the cluster.
+    held: int = 0
     #: Executions handed out.
     attempts: int = 0
     #: Chunks stored so far; the next one gets this number.
@@ -77,6 +115,23 @@ class JobRecord:
         self.states = bytearray(len(self.tasks))
         self.counts = [len(self.tasks), 0, 0, 0, 0]
         self.is_map = bool(self.submit.items)
+        requires = self.submit.requires
+        self.demand = self.capability, requires.memory_bytes, requires.slots, requires.labels
+
+    def put_in_order(self, order: Sequence[int]) -> None:
+        """Have the tasks placed in this order; nothing is placed yet."""
+        assert not self.next, f"{self.id} has begun"
+        assert len(order) in (0, len(self.states)), f"{self.id} would be placed in part"
+        places = array("I", bytes(4 * len(order)))
+        for place, index in enumerate(order):
+            places[index] = place
+        self.order, self.places = order, places
+
+    def was_placed(self, index: int) -> bool:
+        """Whether a task was ever handed out; one that the job does not have was not."""
+        if index >= len(self.states):
+            return False
+        return (self.places[index] if self.places else index) < self.next
 
     @property
     def waiting(self) -> int:
@@ -103,7 +158,20 @@ class SlaveRecord:
     leases: dict[int, Lease] = field(default_factory=dict)
     #: Sum of the expected run times of its leases, in seconds.
     work_s: float = 0.0
+    #: Memory for all of its tasks, in bytes, and what it says of itself.
+    memory_bytes: int = 0
+    labels: frozenset[str] = frozenset()
+    #: Slots and memory that its leases take; more slots than it has, if some are prefetched.
+    slots_taken: int = 0
+    memory_taken_bytes: int = 0
+    #: Whether one of them takes several slots: then nothing is prefetched, or it might start
+    #: beside that one.
+    is_wide: bool = False
     metrics: Metrics = field(default_factory=Metrics)
+    #: The rules of `alerts`, looked at with each heartbeat.
+    watchers: list[Watcher] = field(default_factory=list)
+    #: The saturation alert that keeps new work away from it; empty: none.
+    saturated: str = ""
     #: Newest control generation that it has acknowledged.
     generation: int = 0
 
@@ -146,12 +214,15 @@ class ClusterState:
     #: The newest control state, as it is published.
     control: Control
     started_s: float
+    weights: Weights = field(default_factory=Weights)
+    #: Whether a slave under a saturation alert gets nothing new.
+    spares_saturated: bool = True
     #: Jobs by id, oldest first, ended ones included until they are forgotten.
     jobs: dict[str, JobRecord] = field(default_factory=dict)
     #: Job of each uid, so that a submit said twice is one job.
     uids: dict[bytes, str] = field(default_factory=dict)
-    #: Jobs with waiting tasks: for each priority, their ids in the order of their submits.
-    queues: dict[int, dict[str, None]] = field(default_factory=dict)
+    #: Jobs with waiting tasks: for each priority, their ids in the order of their turns.
+    queues: dict[int, Queue] = field(default_factory=dict)
     #: Ids of ended jobs, oldest end first.
     ended: deque[str] = field(default_factory=deque)
     #: Leases by id; exactly those in the slaves' records.
@@ -172,6 +243,8 @@ class ClusterState:
     leases_made: int = 0
     tasks_done: int = 0
     frames_dropped: int = 0
+    #: When stragglers were last looked for.
+    seen_s: float = float("-inf")
     #: When the control state was last published.
     published_s: float = float("-inf")
     #: The last moves of tasks: (job, index, from, to, when). An impossible move shows its part.

@@ -66,10 +66,13 @@ class Worker:
         protocol: int,
         software: str = "",
         address: str = "",
+        memory_bytes: int = 0,
+        labels: tuple[str, ...] = (),
     ) -> None:
         self._hello = Hello(
-            Role.SLAVE, name, instance, protocol, software, slots, capabilities, (), address
-        )
+            Role.SLAVE, name, instance, protocol, software, slots, capabilities, (), address,
+            memory_bytes, labels,
+        )  # fmt: skip
         self.membership = Membership()
         self.slots = [Slot() for _ in range(slots)]
         #: Leases that wait for a slot, oldest first, by number.

@@ -137,6 +137,8 @@ def test_the_slaves_of_the_table_can_be_pinged_where_it_says(town: Town) -> None
 def test_the_policy_can_be_changed_while_it_runs(town: Town) -> None:
     assert town.run("policy", "round-robin").fine().out == "policy round-robin\n"
     assert "policy round-robin" in town.run("status").out
+    town.run("policy", "resources").fine()
+    assert town.run("status", "--json").json()["policy"] == "resources"
     town.run("politica", "least-loaded", "--json").fine()
     assert town.run("status", "--json").json()["policy"] == "least-loaded"
     assert town.run("policy", "whim").refused().startswith("policy whim is not known: use one of")

@@ -95,6 +95,18 @@ def test_a_slave_that_freezes_is_replaced_and_comes_back(lab: Lab) -> None:
         assert same(client.submit(IMAGE).result(60), LONG)
 
 
+def test_a_task_that_hangs_on_one_slave_is_started_on_the_other(lab: Lab) -> None:
+    client, (master, first, _) = cluster(lab, "first", "second")
+    with client:
+        until(lambda: len(first.children()) == 1, "the worker has started")
+        (frozen,) = first.children()
+        frozen.suspend()  # the slave itself lives, and beats
+        futures = client.map("sleep", [{"seconds": 0.2}] * 6)
+        assert [future.result(60) for future in futures] == [0.2] * 6
+        assert "straggler: 1 tasks of j1, out on first" in master.said()
+        until(lambda: [c.pid for c in first.children()] != [frozen.pid], "its worker is replaced")
+
+
 def test_a_worker_that_is_killed_is_replaced_and_its_task_runs_again(lab: Lab) -> None:
     client, (master, only) = cluster(lab, "only")
     with client:

@@ -8,10 +8,11 @@ from typing import assert_never
 
 from hpczmq import limits, wire
 from hpczmq.messages import Chunk, Message
-from hpczmq.model import Policy, SlaveState
+from hpczmq.model import ANY_SLAVE, Policy, SlaveState
 from hpczmq.scheduler import Scheduler, invariants
 from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
 from hpczmq.scheduler.events import Event, Received, Tick, Turn, Unreachable
+from hpczmq.scheduler.placement import has_credit
 from hpczmq.wire import Buffer
 from tests.sim.node import Node, Setting
 from tests.sim.oracle import Oracle
@@ -81,10 +82,14 @@ class MasterNode(Node):
         free = [
             slave
             for slave in state.slaves.values()
-            if slave.state is SlaveState.READY and len(slave.leases) < slave.slots
+            if slave.state is SlaveState.READY and not slave.saturated
+            if slave.slots_taken < slave.slots
         ]
-        for job in state.jobs.values():
-            idle = [slave.name for slave in free if job.capability in slave.capabilities]
+        waiting = [job for job in state.jobs.values() if job.waiting]
+        if any(not job.held and job.submit.requires != ANY_SLAVE for job in waiting):
+            return  # a slave may be kept for it
+        for job in waiting:
+            idle = [slave.name for slave in free if has_credit(slave, job)]
             assert not (job.waiting and idle), f"{job.id} waits, and {idle} have nothing to do"
 
     def _arrives(self, peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:

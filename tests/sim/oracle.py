@@ -5,7 +5,7 @@ It keeps its own books from what the machines do, and never believes theirs.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -28,6 +28,8 @@ class Granted:
     instance: bytes
     job: str
     indices: tuple[int, ...]
+    #: Slots that it takes.
+    slots: int
 
 
 @dataclass(slots=True)
@@ -66,7 +68,13 @@ class Oracle:
         self.granted: dict[int, Granted] = {}
         self.stored: dict[str, Stored] = {}
         #: Tasks that this master has handed out.
-        self._handed: set[tuple[str, int]] = set()
+        self._handed: Counter[tuple[str, int]] = Counter()
+        #: Tasks that it handed out while another slave had them: who is slow is not waited for.
+        self._raced: defaultdict[str, set[int]] = defaultdict(set)
+
+    def doubled(self, job: str) -> int:
+        """How many tasks of a job were started on a second slave while the first had them."""
+        return len(self._raced[job])
 
     def job(self, id: str) -> SimJob:
         """What was made up for a job that the master knows."""
@@ -118,10 +126,18 @@ class Oracle:
         assert lease.lease not in self.granted, f"lease {lease.lease} is sent twice"
         assert not job.state.ended, f"{lease.job} has ended, and is handed out"
         assert job.capability in slave.capabilities, f"{slave.name} can't run {lease.job}"
+        needs = self.job(lease.job).requires
+        assert needs.slots <= slave.slots, f"{slave.name} is too narrow for {lease.job}"
+        assert needs.memory_bytes <= slave.memory_bytes, f"{slave.name} is too small"
+        assert slave.labels.issuperset(needs.labels), f"{slave.name} has not {needs.labels}"
         assert len(set(indices)) == len(indices), f"lease {lease.lease} has a task twice"
         done = self._of(lease.job).outcomes.keys() & set(indices)
         assert not done, f"{lease.job}/{sorted(done)} are handed out, and were accepted"
-        self.granted[lease.lease] = Granted(instance, lease.job, indices)
+        self.granted[lease.lease] = Granted(instance, lease.job, indices, needs.slots)
+        held = job.second.keys() & set(indices)
+        again = sorted(held & self._raced[lease.job])
+        assert not again, f"{lease.job}/{again} are started a second time once more"
+        self._raced[lease.job] |= held
         self._handed.update((lease.job, index) for index in indices)
         self._given.update((instance, lease.lease, lease.job, index) for index in indices)
         if len(indices) == 1:
@@ -140,6 +156,9 @@ class Oracle:
         accepted = self._of(report.job).outcomes
         for outcome in report.outcomes:
             safe = outcome.index in accepted or outcome.status is Status.CRASH
+            # Of two starts the one that comes to nothing leaves it to the other.
+            given = self._handed[report.job, outcome.index]
+            safe = safe or (not outcome.status.good and given > 1)
             assert safe, f"{report.job}/{outcome.index} is acknowledged, and not stored"
 
     def _of(self, job: str) -> Stored:
@@ -178,3 +197,7 @@ class Oracle:
         held = running | worker.queue.keys()
         wanted = len(held if self.strict else held & set(known))
         assert wanted <= 2 * len(worker.slots), f"{wanted} leases in {len(worker.slots)} slots"
+        if self.strict:
+            taken = [self.granted[lease].slots for lease in held]
+            alone = max(taken, default=1) == 1
+            assert alone or sum(taken) <= len(worker.slots), f"{taken} of {len(worker.slots)} slots"

@@ -11,8 +11,9 @@ from math import inf
 from random import Random
 
 from hpczmq import limits
-from hpczmq.model import Policy
+from hpczmq.model import Policy, Requires
 from tests.sim.network import Weather
+from tests.sim.slave import SLOT_BYTES
 from tests.sim.work import Fate, SimJob
 
 #: All that can go wrong; a method of `faults.Chaos` each.
@@ -75,7 +76,10 @@ def draw(rng: Random) -> Settings:
     settings.tuning = _tuning(rng)
     tasks = rng.randint(20, 200)
     while tasks > 0:
-        job = _job(rng, len(settings.orders), min(tasks, rng.randint(1, rng.choice((30, 200)))))
+        slots = settings.slaves[0][0]
+        job = _job(
+            rng, len(settings.orders), slots, min(tasks, rng.randint(1, rng.choice((30, 200))))
+        )
         settings.orders.append((rng.uniform(0.0, settings.chaos_s), job))
         tasks -= max(1, job.tasks)
     kind = rng.random()
@@ -109,7 +113,7 @@ def _tuning(rng: Random) -> dict[str, float]:
     }
 
 
-def _job(rng: Random, number: int, tasks: int) -> SimJob:
+def _job(rng: Random, number: int, slots: int, tasks: int) -> SimJob:
     job = SimJob(
         number,
         tasks,
@@ -120,7 +124,13 @@ def _job(rng: Random, number: int, tasks: int) -> SimJob:
         task_s=rng.choice((0.002, 0.02, 0.05, 0.1, 0.2)),
         valid=rng.random() > 0.05,
     )
-    if not job.is_map and rng.random() < 0.05:
+    if rng.random() < 0.2:  # the first slave has all of it
+        memory_bytes = rng.choice((0, 1, SLOT_BYTES, slots * SLOT_BYTES))
+        labels = rng.choice(((), (), ("name=slave1",)))
+        job.requires = Requires(memory_bytes, rng.randint(1, slots), labels)
+    if not job.is_map and rng.random() < 0.3:
+        job.order = tuple(rng.sample(range(job.tasks), job.tasks))
+    if not job.order and not job.is_map and rng.random() < 0.05:
         job.tasks = 0
     if job.tasks and rng.random() < 0.3:
         fates = (

@@ -33,6 +33,9 @@ from tests.sim.node import Node, Setting
 from tests.sim.oracle import Oracle
 from tests.sim.work import Fate, job_of
 
+#: What a slave has for each of its slots.
+SLOT_BYTES = 1000
+
 
 class SlotProcess:
     """One worker process: ready after a while, runs leases, dies when it must."""
@@ -96,7 +99,8 @@ class SlotProcess:
         slave, task = self.slave, self._left[0]
         job = job_of(slave.setting.jobs, self.lease, task)
         slave.oracle.started(slave.instance, self.lease, task, slave.setting.master_now())
-        took_s, fate = job.run_s(slave.rng), job.fates.get(task.index)
+        took_s = job.run_s(slave.rng, task.index) * slave.times_slower
+        fate = job.fates.get(task.index)
         if fate is Fate.KILLS:
             self._later(took_s / 2, lambda: self.die("signal SIGSEGV"))
         elif fate is not Fate.HANGS:
@@ -145,6 +149,8 @@ class SlaveNode(Node):
         self.slots, self.capabilities = slots, tuple(capabilities)
         #: Whether no worker process ever starts here.
         self.broken = False
+        #: How much longer than elsewhere everything takes here.
+        self.times_slower = 1.0
         #: What its measurements say.
         self.cpu_percent = 0.0
         self.processes: dict[int, SlotProcess] = {}
@@ -154,7 +160,13 @@ class SlaveNode(Node):
         self.born()
         self.instance = self.rng.randbytes(16)
         self.core = Worker(
-            self.name, self.instance, self.slots, self.capabilities, protocol=PROTOCOL
+            self.name,
+            self.instance,
+            self.slots,
+            self.capabilities,
+            protocol=PROTOCOL,
+            memory_bytes=self.slots * SLOT_BYTES,
+            labels=(f"name={self.name}",),
         )
         self.processes = {}
         self.dealer = Dealer(self.setting.network, self.name, self.post, self._read)

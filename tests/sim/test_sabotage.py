@@ -26,11 +26,11 @@ from tests.sim.world import SimulationFailed, run
 
 Patch = pytest.MonkeyPatch
 #: In so many worlds each of them has to be found.
-WORLDS = 25
+WORLDS = 150
 
 
 def a_second_copy_is_accepted(patch: Patch) -> None:
-    patch.setattr(ledger, "_may_count", lambda job, index: index < job.next)
+    patch.setattr(ledger, "_may_count", lambda job, index: job.was_placed(index))
     patch.setitem(TASK_MOVES, (TaskState.DONE, TaskState.DONE), "sabotage")
 
 
@@ -85,15 +85,36 @@ def a_task_is_blamed_for_the_first_crash(patch: Patch) -> None:
     patch.setattr(ledger, "limits", replace_in(limits, crash_limit=1))
 
 
+def losers_of_a_race_run_on(patch: Patch) -> None:
+    release = ledger._release
+
+    def first_only(state: Any, job: JobRecord, index: int, reported: int) -> None:
+        job.second.pop(index, None)
+        release(state, job, index, reported)
+
+    patch.setattr(ledger, "_release", first_only)
+
+
+def a_straggler_is_started_again_and_again(patch: Patch) -> None:
+    grant = ledger.grant_second
+
+    def forgetful(state: Any, job: JobRecord, *args: Any) -> Any:
+        lease = grant(state, job, *args)
+        job.doubled.clear()
+        return lease
+
+    patch.setattr(ledger, "grant_second", forgetful)
+
+
 def no_task_is_ever_killed_for_its_timeout(patch: Patch) -> None:
-    assign = placement._assign
+    assign = placement.assign
 
     def endless(*args: Any) -> Send:
         send = assign(*args)
         assert isinstance(send.message, Assign)
         return replace(send, message=replace(send.message, timeout_s=0.0))
 
-    patch.setattr(placement, "_assign", endless)
+    patch.setattr(placement, "assign", endless)
 
 
 def a_slave_gets_more_than_it_may_hold(patch: Patch) -> None:
@@ -167,6 +188,8 @@ SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     a_reader_takes_whatever_chunk_comes: many_worlds,
     pixels_are_paired_with_the_wrong_tasks: many_worlds,
     a_task_is_blamed_for_the_first_crash: many_worlds,
+    losers_of_a_race_run_on: many_worlds,
+    a_straggler_is_started_again_and_again: many_worlds,
     no_task_is_ever_killed_for_its_timeout: many_worlds,
     a_slave_gets_more_than_it_may_hold: many_worlds,
     tasks_are_handed_out_in_their_order_even_those_that_are: many_worlds,

@@ -18,10 +18,11 @@ from hpczmq.messages import (
     Message,
     Report,
     Revoke,
+    SetPolicy,
     Submitted,
     Welcome,
 )
-from hpczmq.model import JobState, SlaveState, Status
+from hpczmq.model import JobState, Policy, SlaveState, Status
 from hpczmq.scheduler.events import Stop
 from tests.sim.network import Censor, Weather
 from tests.sim.settings import Settings
@@ -78,7 +79,7 @@ def test_a_lost_ack_is_repaired() -> None:
 
 
 def test_a_lost_report_is_said_again_and_not_run_again() -> None:
-    with world() as it:
+    with world(straggler_s=60.0) as it:
         it.setting.network.censor = lose(Report, 3)
         order = it.order(SimJob(0, 5, task_s=0.01))
         it.finish()
@@ -387,6 +388,36 @@ def test_what_somebody_still_reads_is_not_forgotten() -> None:
         it.until(lambda: second.info is not None, 5.0)
         it.finish()
         assert len(first.got) == 60
+
+
+def test_a_saturated_slave_gets_nothing_new_until_its_alert_clears() -> None:
+    with world(cpu_saturated_s=1.0) as it:
+        hot, idle = it.slaves
+        hot.cpu_percent = 100.0
+        books = it.master.core.state.slaves[hot.instance]
+        it.until(lambda: bool(books.saturated), 5.0)
+        order = it.order(SimJob(0, 20, task_s=0.2, steady=True))
+        it.run_for(3.0)
+        holders = {granted.instance for granted in it.oracle.granted.values()}
+        assert holders == {idle.instance}
+        idle.crash()  # now there is nobody else, and the job has to wait
+        it.run_for(limits.lost_heartbeats + 2.0)
+        assert not running(it)
+        hot.cpu_percent = 0.0
+        it.until(lambda: len(running(it)) == 1, 3.0)
+        idle.start()
+        it.finish()
+        assert order.info is not None
+        assert order.info.state is JobState.DONE
+
+
+def test_the_policy_can_be_changed_while_jobs_run() -> None:
+    with world(slaves=3, slots=2) as it:
+        it.order(SimJob(0, 200, task_s=0.05))
+        for policy in [*Policy, *Policy]:
+            it.run_for(0.5)
+            it.clients[0].ask(SetPolicy(0, policy.value))
+        it.finish()
 
 
 def test_an_alert_ends_with_the_slave_that_it_is_about() -> None:

@@ -13,7 +13,7 @@ from random import Random
 
 from hpczmq import wire
 from hpczmq.messages import Assign, Submit
-from hpczmq.model import Outcome, Status, Task
+from hpczmq.model import ANY_SLAVE, Outcome, Requires, Status, Task
 from hpczmq.scheduler.events import Planned, Unplannable
 
 
@@ -43,6 +43,12 @@ class SimJob:
     steady: bool = False
     #: Of the tasks that are not GOOD.
     fates: dict[int, Fate] = field(default_factory=dict)
+    #: What each of its tasks needs of its slave.
+    requires: Requires = ANY_SLAVE
+    #: The order in which the kernel wants its tasks placed; of a map there is none.
+    order: tuple[int, ...] = ()
+    #: How long each takes, where that is not by chance, in seconds.
+    seconds: tuple[float, ...] = ()
     #: Whether the kernel takes its parameters.
     valid: bool = True
 
@@ -51,14 +57,18 @@ class SimJob:
         items = tuple(self.spec(index) for index in range(self.tasks)) if self.is_map else ()
         params = b"" if items else wire.pack([self.number])
         name = f"job {self.number}"
-        return Submit(0, uid, "sim", params, items, name, self.priority, self.timeout_s)
+        return Submit(
+            0, uid, "sim", params, items, name, self.priority, self.timeout_s, self.requires
+        )
 
     def spec(self, index: int) -> bytes:
         """A task as it is handed out."""
         return wire.pack([self.number, index])
 
-    def run_s(self, rng: Random) -> float:
+    def run_s(self, rng: Random, index: int) -> float:
         """How long one attempt of a task takes; never as long as it may."""
+        if self.seconds:
+            return self.seconds[index]
         if self.steady:
             return self.task_s
         drawn = min(rng.expovariate(1.0) + 0.01, 8.0) * self.task_s
@@ -98,7 +108,8 @@ def plan(jobs: list[SimJob], peer: bytes, submit: Submit) -> Planned | Unplannab
         return Unplannable(peer, submit, f"job {number}: must be valid")
     if submit.items:
         return Planned(peer, submit, submit.items, job.capability)
-    return Planned(peer, submit, [job.spec(index) for index in range(job.tasks)], job.capability)
+    specs = [job.spec(index) for index in range(job.tasks)]
+    return Planned(peer, submit, specs, job.capability, job.order)
 
 
 def job_of(jobs: list[SimJob], lease: Assign, task: Task) -> SimJob:

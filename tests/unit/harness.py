@@ -9,6 +9,7 @@ has taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hpczmq import wire
@@ -27,7 +28,7 @@ from hpczmq.messages import (
     Submitted,
     Welcome,
 )
-from hpczmq.model import Outcome, Role, Status
+from hpczmq.model import ANY_SLAVE, Outcome, Requires, Role, Status
 from hpczmq.scheduler import Scheduler, actions, events, invariants
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 from hpczmq.session import Session
@@ -132,11 +133,18 @@ class World(Bench):
         self.do(events.Received(peer, message, buffers))
 
     def slave(
-        self, name: str = "s1", *, slots: int = 1, offers: tuple[str, ...] = ("echo",)
+        self,
+        name: str = "s1",
+        *,
+        slots: int = 1,
+        offers: tuple[str, ...] = ("echo",),
+        memory_bytes: int = 0,
+        labels: tuple[str, ...] = (),
     ) -> bytes:
         """A slave joins; gives back its connection."""
         peer = name.encode()
-        self.say(peer, slave_hello(name, slots=slots, offers=offers))
+        hello = slave_hello(name, slots=slots, offers=offers)
+        self.say(peer, replace(hello, memory_bytes=memory_bytes, labels=labels))
         self.note(name, "joined")
         assert self.one(Welcome, peer).cluster == "hpczmq"
         return peer
@@ -152,11 +160,11 @@ class World(Bench):
         if CLIENT not in self.state.clients:
             self.client()
         self._uids += 1
-        capability = values.pop("capability", "echo")
+        capability, order = values.pop("capability", "echo"), values.pop("order", ())
         wish = submission(self._uids, tasks, **values)
         self.say(CLIENT, wish)
         plan = self.one(actions.Plan)
-        self.do(events.Planned(plan.peer, plan.submit, [b"t"] * tasks, capability))
+        self.do(events.Planned(plan.peer, plan.submit, [b"t"] * tasks, capability, order))
         answer = self.one(Submitted, CLIENT)
         assert (answer.request, answer.tasks) == (wish.request, tasks)
         return answer.job
@@ -232,12 +240,12 @@ def slave_hello(
 
 def submission(
     number: int, tasks: int = 1, *, items: bool = False, name: str = "", priority: int = 2,
-    timeout_s: float = 0.0,
+    timeout_s: float = 0.0, requires: Requires = ANY_SLAVE,
 ) -> Submit:  # fmt: skip
     """The number-th job of a client, as it is handed in."""
     uid = number.to_bytes(16, "big")
     packed = (b"t",) * tasks if items else ()
-    return Submit(number, uid, "echo", b"p", packed, name, priority, timeout_s)
+    return Submit(number, uid, "echo", b"p", packed, name, priority, timeout_s, requires)
 
 
 def value(index: int, seconds: float = 0.001) -> Outcome:

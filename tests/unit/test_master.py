@@ -55,6 +55,9 @@ class Foreign(Kernel[Any, tuple[Any, ...]]):
     def split(self, params: Any) -> Any:
         return self._do("split", [(0,), (1,), (2,)], params)
 
+    def costs(self, params: Any) -> Any:
+        return self._do("costs", None, params)
+
     def capability(self, params: Any) -> Any:
         return self._do("capability", "foreign", params)
 
@@ -271,3 +274,32 @@ def test_a_chunk_that_can_not_be_read_is_logged_and_the_master_goes_on(
     (line,) = caplog.messages
     assert line.startswith("j7: chunk 3 can't be read back: [Errno 5]")
     assert "check the disk" in line
+
+
+# --- In which order -----------------------------------------------------------------------------
+
+
+def test_the_costliest_tasks_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = planned(monkeypatch, Foreign("costs", lambda params: [1, 5.0, 2]))
+    assert isinstance(answer, Planned)
+    assert list(answer.order) == [1, 2, 0]
+
+
+def test_a_kernel_that_can_not_tell_has_its_tasks_as_they_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answer = planned(monkeypatch, Foreign())
+    assert isinstance(answer, Planned)
+    assert not answer.order
+
+
+@pytest.mark.parametrize(
+    "does", [fail, lambda params: [1, 2], lambda params: [1, 2, float("nan")], lambda params: 7]
+)
+def test_costs_that_are_none_cost_the_job_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, does: Callable[..., Any]
+) -> None:
+    answer = planned(monkeypatch, Foreign("costs", does))
+    assert isinstance(answer, Planned)
+    assert not answer.order
+    assert "foreign: tasks go in their order" in caplog.text

@@ -73,6 +73,7 @@ def test_an_image_job_gives_counts_picture_and_report(tmp_path: Path) -> None:
         "used": {"symmetry": True, "trap": 0},
         "priority": 1,
         "timeout_s": 60,
+        "requires": None,
         "state": "done",
         "cause": "",
         "tasks": 2,

@@ -32,7 +32,8 @@ from hpczmq.model import Metrics, Outcome, Role, Status, Task
 #: The format. A change here is a change of the protocol: nodes of two versions no longer
 #: understand each other, and `PROTOCOL` has to grow with it.
 FORMAT = {
-    1: "Hello role name instance protocol software slots capabilities leases address",
+    1: "Hello role name instance protocol software slots capabilities leases address"
+    " memory_bytes labels",
     2: "Welcome cluster queue fresh epoch heartbeat_s control_port control",
     3: "Introduce",
     4: "Reject request code reason",
@@ -46,7 +47,7 @@ FORMAT = {
     19: "Ack reports",
     20: "Heartbeat sequence metrics leases generation",
     21: "Beat sequence",
-    32: "Submit request uid kernel params items name priority timeout_s",
+    32: "Submit request uid kernel params items name priority timeout_s requires",
     33: "Submitted request job tasks",
     34: "Fetch request job cursor credit",
     35: "Chunk job cursor slave outcomes",
@@ -66,11 +67,13 @@ FORMAT = {
 INSIDE = {
     "Task": "index spec",
     "Outcome": "index status seconds value",
-    "Metrics": "cpu_percent memory_percent memory_free_bytes load latency_s slots_busy tasks_held"
-    " tasks_done tasks_failed",
+    "Metrics": "cpu_percent own_cpu_percent memory_percent memory_free_bytes load latency_s"
+    " slots_busy tasks_held tasks_done tasks_failed",
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
     " attempts cause",
-    "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics",
+    "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics"
+    " memory_bytes labels",
+    "Requires": "memory_bytes slots labels",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
     " memorias",
@@ -107,7 +110,7 @@ def refused(frames: list[wire.Buffer]) -> ProtocolError:
 def test_the_kinds_and_their_fields_are_those_of_this_protocol() -> None:
     found = {number: f"{cls.__name__} {names(cls)}".strip() for number, cls in KINDS.items()}
     assert found == FORMAT, "then PROTOCOL must grow too"
-    assert messages.PROTOCOL == 1
+    assert messages.PROTOCOL == 2
 
 
 def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
@@ -139,7 +142,7 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
         (
             BEAT,
             "951407"
-            "99cb3ff8000000000000cb000000000000000000cb0000000000000000cb000000000000000000000300"
+            "9acb3ff8000000000000cb0000000000000000cb000000000000000000cb0000000000000000cb000000000000000000000300"
             "9204cd012c02",
         ),
     ],
@@ -161,6 +164,15 @@ def test_buffers_follow_untouched() -> None:
     frames = wire.encode(Introduce(), [pixels, b""])
     assert frames[2] is pixels
     assert list(wire.decode(frames)[1]) == [pixels, b""]
+
+
+def test_a_hello_of_another_protocol_is_told_so_even_when_it_can_not_be_read() -> None:
+    """Or the slave of an older version would be told that it has a field too few."""
+    older = body(1, 2, "s1", bytes(16), 1, "hpczmq 0.1", 1, [], [], "")
+    error = refused(older)
+    assert error.code == "protocol"
+    assert f"this is protocol 1, here {messages.PROTOCOL} is spoken: install" in error.reason
+    assert refused(body(1, 2, "s1", bytes(16), "1")).code == "fields"
 
 
 # --- What is refused ----------------------------------------------------------------------------
@@ -358,7 +370,7 @@ def test_what_can_not_travel_is_a_type_error(value: object) -> None:
 
 
 def test_whole_numbers_are_taken_where_a_real_one_is_meant() -> None:
-    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3)
+    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3, [0, 1, []])
     message, _ = wire.decode(frames)
     assert isinstance(message, Submit)
     assert (message.timeout_s, type(message.timeout_s)) == (3.0, float)
