@@ -267,9 +267,12 @@ def test_tiles_are_counted_from_both_ends_and_sliced() -> None:
 
 
 def test_the_largest_image_is_cut_without_making_its_tiles() -> None:
-    grid = KERNEL.split(JuliaParams(width=2**20, height=2**20))
+    grid = KERNEL.split(JuliaParams(width=2**20, height=2**20, symmetry=False))
     assert len(grid) <= limits.tasks_per_job_max
     assert grid[-1] == Tile(2**20 - 512, 2**20 - 512, 512, 512)
+    half = KERNEL.split(JuliaParams(width=2**20, height=2**20))  # smaller tiles, for there is less
+    assert len(half) <= limits.tasks_per_job_max
+    assert half[-1] == Tile(2**20 - 256, 2**19 - 256, 256, 256)
 
 
 def test_tiles_are_128_pixels_wide_unless_told() -> None:
