@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: autotestdict=False
+# cython: autotestdict=False, auto_pickle=False
 """The Julia set, compiled: the front of escape.c, which does the work.
 
 The GIL is free for the whole tile, so that the worker can hear of a cancellation, and so that the
@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
+from hpczmq.kernels import trap
 from hpczmq.kernels.base import Cancelled
 from hpczmq.kernels.julia import discs_of
-from hpczmq.kernels.trap import PERIOD_MAX
 
 cdef extern from "escape.h" nogil:
     struct escape_disc:
@@ -49,7 +49,7 @@ _NAMES = ("scalar", "baseline", "avx2", "avx512")
 cdef enum:
     DISCS = 256  # room for the longest cycle of trap.py
 
-assert PERIOD_MAX <= DISCS
+assert trap.PERIOD_MAX <= DISCS
 
 
 def available():

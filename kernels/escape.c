@@ -79,8 +79,8 @@ static inline double row_y(const struct escape_image *image, int64_t row) {
 }
 
 /* The disc to test after `age` iterations, or NULL. With each turn orbits find one that is one
- * further behind in their cycle, so that after so many turns as it has discs each has found its own;
- * a fixed one might never be there when a look falls on it. */
+ * further behind in their cycle, so that after so many turns as it has discs each has found its
+ * own; a fixed one might never be there when a look falls on it. */
 static inline const struct escape_disc *disc_of(const struct escape_image *image, uint64_t age,
                                                 uint64_t turn) {
     uint64_t period = image->discs_count;
@@ -179,7 +179,8 @@ static void compute_scalar(struct work *work) {
  * the subnormal numbers, which a fused step does not repeat, could be seen (its section 4). */
 static int rounds_are_exact(const struct escape_image *image) {
     double c_re = image->c_re, c_im = image->c_im;
-    return c_re * c_re + c_im * c_im <= 3.999 && (c_im == 0 || c_im >= 0x1p-960 || c_im <= -0x1p-960);
+    return c_re * c_re + c_im * c_im <= 3.999 &&
+           (c_im == 0 || c_im >= 0x1p-960 || c_im <= -0x1p-960);
 }
 
 int escape_has(enum escape_isa isa) {

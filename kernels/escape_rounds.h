@@ -1,5 +1,5 @@
-/* The method of escape.c for one instruction set, in the words of escape_lanes.h. `real`, known when
- * this is compiled, says that c_im is 0. */
+/* The method of escape.c for one instruction set, in the words of escape_lanes.h. `real`, known
+ * when this is compiled, says that c_im is 0. */
 
 /* One step of z² + c. The short cuts are exact: doubling is, so that one fused operation rounds
  * 2t + c_im just as two would, and what is not there need not be added. */
@@ -86,14 +86,16 @@ INLINE size_t N(look)(struct work *work, size_t at, size_t kept, vec zx, vec zy,
     unsigned inside = there & N(at_most)(N(norm)(zx, zy), N(all)(4));
     unsigned outside = there & ~inside;
     if (outside)
-        escaped->size = N(append)(escaped, escaped->size, N(load)(queue->zx + at),
-                                  N(load)(queue->zy + at), N(load_places)(queue->place + at), outside);
+        escaped->size =
+            N(append)(escaped, escaped->size, N(load)(queue->zx + at), N(load)(queue->zy + at),
+                      N(load_places)(queue->place + at), outside);
     if (disc || cycles) {
         unsigned forever = 0;
         if (disc)
             forever |= N(caught)(zx, zy, disc);
         if (cycles) /* it is where it was: it will come here again and again */
-            forever |= N(equal)(zx, N(load)(queue->zx + at)) & N(equal)(zy, N(load)(queue->zy + at));
+            forever |= N(equal)(zx, N(load)(queue->zx + at)) &
+                       N(equal)(zy, N(load)(queue->zy + at));
         forever &= inside;
         inside &= ~forever;
         for (; forever; forever &= forever - 1)

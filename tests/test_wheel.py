@@ -71,9 +71,10 @@ def contents(wheel: Path) -> set[str]:
 def test_the_wheel_holds_one_import_name_and_all_of_it(wheel: Path) -> None:
     names = contents(wheel)
     assert {name.partition("/")[0] for name in names} == {"hpczmq"}
-    built = {".c", ".so", ".pyd", ".pyc"}
+    built = {".so", ".pyd", ".pyc"}
     files = [*(ROOT / "hpczmq").glob("*"), *(ROOT / "hpczmq").glob("*/*")]
     wanted = {path for path in files if path.is_file() and path.suffix not in built}
+    wanted -= {ROOT / "hpczmq/kernels/_julia.c"}  # by Cython, from the .pyx that is there
     extension = {name for name in names if name.endswith((".so", ".pyd"))}
     assert names - extension == {path.relative_to(ROOT).as_posix() for path in wanted}
     assert len(extension) == 1

@@ -123,3 +123,13 @@ def test_jobs_that_are_fetched_go_on_when_the_fetching_ends_early(tmp_path: Path
     assert all(future.done() for future in cluster.futures)
     assert not cluster.cancelled
     assert not [*tmp_path.iterdir()]
+
+
+def test_the_report_of_an_image_says_which_short_cuts_it_took(tmp_path: Path) -> None:
+    cluster: Any = Cluster()
+    job = Job("julia", {"width": 4, "height": 4, "c_re": -1.0, "c_im": 0.0, "center_y": 0.5})
+    future = cluster.submit(job, path=lambda id: tmp_path / id)
+    future.over(replace(info(), state=JobState.FAILED, cause="no slave", attempts=1))
+    batch.write(job, future, ResultWriter(tmp_path), tmp_path, Look())
+    report = json.loads((tmp_path / "job.json").read_text())
+    assert report["used"] == {"symmetry": False, "trap": 2}

@@ -10,8 +10,9 @@ import numpy
 import pytest
 
 import hpczmq.kernels.julia as julia
-from hpczmq import limits
-from hpczmq.errors import KernelMissing, ParameterError
+from hpczmq import jobfile, limits
+from hpczmq.errors import JobFileError, KernelMissing, ParameterError
+from hpczmq.jobformats import Format
 from hpczmq.kernels.base import CancelFlag, Cancelled
 from hpczmq.kernels.julia import ALGORITHMS, JuliaKernel, JuliaParams, Tile, TileGrid
 
@@ -209,6 +210,9 @@ def test_numpy_numbers_are_taken_and_kept_as_plain_ones() -> None:
         ({"half_width": 0}, "half_width = 0: must be a finite number above 0 and at most 1e+100"),
         ({"half_width": 2e100}, "half_width = 2e+100: must be a finite number above 0 and at most"),
         ({"algorithm": "Nunpy"}, "algorithm = Nunpy: must be Secuencial, Numpy or juliaCython"),
+        ({"trap": "no"}, "trap = no: must be true or false"),
+        ({"symmetry": 1}, "symmetry = 1: must be true or false"),
+        ({"threads": 0}, "threads = 0: must be a whole number, 1..256"),
         ({"algorithm": 3}, "algorithm = 3: must be Secuencial, Numpy or juliaCython"),
         ({"tile": 4097}, "tile = 4097: must be a whole number, 0..4096 (0 chooses it for you)"),
         ({"widht": 5}, "widht = 5: is not a parameter of julia; did you mean width?"),
@@ -247,6 +251,72 @@ def test_tiles_too_small_for_their_image_are_refused_with_the_least_side() -> No
     assert KERNEL.faults(huge | {"tile": 256, "symmetry": True}) == []  # half of the tiles
 
 
+@pytest.mark.parametrize(
+    ("text", "format"),
+    [
+        ("juliaCython,8,6,10,1,threads=2,trap=false,symmetry=False", "text"),
+        ("[[job]]\nwidth=8\nheight=6\nthreads=2\ntrap=false\nsymmetry=false", "toml"),
+        ('{"width": 8, "height": 6, "threads": 2, "trap": false, "symmetry": false}', "jsonl"),
+    ],
+)
+def test_a_job_file_says_threads_trap_and_symmetry(text: str, format: Format) -> None:
+    (job,) = jobfile.parse(text, "jobs", lambda job: KERNEL.faults(job.params), format)
+    params = KERNEL.parse(job.params)
+    assert (params.threads, params.trap, params.symmetry) == (2, False, False)
+    assert KERNEL.parse({"width": 8, "height": 6}) == JuliaParams(
+        width=8, height=6, threads=1, trap=True, symmetry=True
+    )
+
+
+def test_a_wrong_word_of_a_job_file_is_named_with_its_place() -> None:
+    text = "Numpy,8,6,10,1,threads=0\nNumpy,8,6,10,1,threads=257,trap=no\nNumpy,8,6,9,1,symmetry=1"
+    with pytest.raises(JobFileError) as caught:
+        jobfile.parse(text, "jobs", lambda job: KERNEL.faults(job.params))
+    assert caught.value.faults == (
+        "jobs:1: threads = 0: must be a whole number, 1..256",
+        "jobs:2: threads = 257: must be a whole number, 1..256",
+        "jobs:2: trap = no: must be true or false",
+        "jobs:3: symmetry = 1: must be true or false",
+    )
+
+
+# --- What is not computed ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tile", [1, 2, 3, 5])
+@pytest.mark.parametrize("height", range(1, 7))
+@pytest.mark.parametrize("width", range(1, 6))
+def test_half_of_the_tiles_fill_a_mirrored_image(width: int, height: int, tile: int) -> None:
+    params = JuliaParams(width=width, height=height, tile=tile)
+    # As many different numbers as such an image can have.
+    upright = numpy.arange(width * height, dtype="u2").reshape(height, width)
+    whole = numpy.minimum(upright, upright[::-1, ::-1])
+    array = numpy.full((height, width), 999, params.dtype)
+    for part in reversed(KERNEL.split(params)):
+        assert part.y + part.height <= (height + 1) // 2
+        right, bottom = part.x + part.width, part.y + part.height
+        KERNEL.place(params, whole[part.y : bottom, part.x : right], part, array)
+    assert array.tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "used"),
+    [
+        ({}, {"symmetry": True, "trap": 0}),  # no cycle attracts
+        ({"c_re": -1, "c_im": 0}, {"symmetry": True, "trap": 2}),
+        ({"c_re": -1, "c_im": 0, "algorithm": "Numpy"}, {"symmetry": True, "trap": 2}),
+        ({"c_re": -1, "c_im": 0, "algorithm": "Secuencial"}, {"symmetry": True, "trap": 0}),
+        ({"c_re": -1, "c_im": 0, "trap": False}, {"symmetry": True, "trap": 0}),
+        ({"center_x": -0.0}, {"symmetry": True, "trap": 0}),
+        ({"center_x": 5e-324}, {"symmetry": False, "trap": 0}),
+        ({"center_y": 0.1}, {"symmetry": False, "trap": 0}),
+        ({"symmetry": False, "c_re": 0, "c_im": 0}, {"symmetry": False, "trap": 1}),
+    ],
+)
+def test_what_was_left_out_is_said(values: dict[str, Any], used: dict[str, Any]) -> None:
+    assert KERNEL.used(KERNEL.parse({"width": 4, "height": 4} | values)) == used
+
+
 # --- Tiles ------------------------------------------------------------------------------------
 
 
@@ -267,9 +337,12 @@ def test_tiles_are_counted_from_both_ends_and_sliced() -> None:
 
 
 def test_the_largest_image_is_cut_without_making_its_tiles() -> None:
-    grid = KERNEL.split(JuliaParams(width=2**20, height=2**20))
+    grid = KERNEL.split(JuliaParams(width=2**20, height=2**20, symmetry=False))
     assert len(grid) <= limits.tasks_per_job_max
     assert grid[-1] == Tile(2**20 - 512, 2**20 - 512, 512, 512)
+    half = KERNEL.split(JuliaParams(width=2**20, height=2**20))  # smaller tiles, for there is less
+    assert len(half) <= limits.tasks_per_job_max
+    assert half[-1] == Tile(2**20 - 256, 2**19 - 256, 256, 256)
 
 
 def test_tiles_are_128_pixels_wide_unless_told() -> None:
