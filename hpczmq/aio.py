@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hpczmq import client, futures
-from hpczmq.messages import Pong
+from hpczmq.messages import ExplainAnswer, Pong
 from hpczmq.model import Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
 
 
@@ -90,6 +90,10 @@ class Client:
     async def slaves(self) -> tuple[SlaveInfo, ...]:
         """Slaves in the order of their arrival."""
         return await asyncio.to_thread(self._sync.slaves)
+
+    async def explain(self, id: str) -> ExplainAnswer:
+        """Why a job ("j1") or one of its tasks ("j1/3") waits, failed, or was run again."""
+        return await asyncio.to_thread(self._sync.explain, id)
 
     async def cancel(self, ids: Iterable[str]) -> tuple[str, ...]:
         """End jobs; gives back those that had not ended by themselves."""

@@ -23,6 +23,7 @@ from hpczmq.messages import (
     Cancel,
     ClusterAnswer,
     Done,
+    ExplainAnswer,
     JobsAnswer,
     Message,
     MetricsAnswer,
@@ -237,6 +238,10 @@ class Client:
     def slaves(self) -> tuple[SlaveInfo, ...]:
         """Slaves in the order of their arrival, those lost lately included."""
         return self._ask(Ask(0, About.SLAVES), SlavesAnswer).slaves
+
+    def explain(self, id: str) -> ExplainAnswer:
+        """Why a job ("j1") or one of its tasks ("j1/3") waits, failed, or was run again."""
+        return self._ask(Ask(0, About.EXPLAIN, (id,)), ExplainAnswer)
 
     def cancel(self, ids: Iterable[str]) -> tuple[str, ...]:
         """End jobs; gives back those that had not ended by themselves."""

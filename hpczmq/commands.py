@@ -247,6 +247,14 @@ def job(target: Target, id: str) -> int:
     return 0
 
 
+def explain(target: Target, id: str) -> int:
+    """Why a job or a task waits, failed, or was run again."""
+    with target.client() as client:
+        found = client.explain(id)
+    target.output.show(tables.explanation(found), plain(replace(found, request=0)))
+    return 0
+
+
 def slaves(target: Target) -> int:
     """All slaves, those lost lately included."""
     with target.client() as client:

@@ -111,6 +111,15 @@ prefetch_below_s: Final = 0.25
 slots_max: Final = 1024
 #: A task that killed its worker so often has failed.
 crash_limit: Final = 3
+#: Attempts that a job remembers: those that went wrong, and what became of their tasks.
+attempts_kept_max: Final = 100
+#: The last lines that a worker printed during an attempt, and how much of each.
+log_lines_max: Final = 50
+log_line_chars_max: Final = 200
+#: All of them together, on the master: of the oldest attempts the lines are forgotten first.
+log_chars_max: Final = 8 * MIB
+#: Of each attempt so much of the log stands in the error of a task that failed for good.
+log_told_chars_max: Final = 3 * KIB
 #: Finished tasks are reported after so long at the latest, while the lease goes on.
 report_flush_s: Final = 0.02
 #: Results held back for company are sent when they are this large together: what a slave copies
@@ -163,5 +172,6 @@ assert overview_side_pixels_max**2 <= png_pixels_max, "the overview is a PNG fil
 assert tiff_tile_pixels % 16 == 0, "as TIFF wants it"
 assert chunk_credit < socket_messages_max, "credit ends before the socket's own mark"
 assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
+assert crash_limit * log_told_chars_max < error_chars_max, "the cause is not cut off by the log"
 assert report_flush_s <= lease_work_s, "a full lease is reported as one message"
 assert cpu_clear_percent < cpu_saturated_percent, "hysteresis"

@@ -14,8 +14,10 @@ from typing import Annotated, Final
 
 from hpczmq import limits
 from hpczmq.model import (
+    NO_USAGE,
     About,
     Alert,
+    AttemptInfo,
     Bounds,
     ClusterInfo,
     Count,
@@ -30,11 +32,13 @@ from hpczmq.model import (
     SlaveInfo,
     Task,
     Text,
+    Trace,
     Uid,
+    Usage,
 )
 
 #: Grows when a peer of the older number can't be understood any more.
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 
 Leases = Annotated[tuple[Count, ...], Bounds(0, limits.rows_max)]
 Names = Annotated[tuple[Name, ...], Bounds(0, limits.rows_max)]
@@ -162,6 +166,8 @@ class Report:
     lease: Count
     job: Name
     outcomes: Outcomes
+    #: What the worker used for them, and printed.
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +312,19 @@ class Done:
     names: Names
 
 
+@dataclass(frozen=True, slots=True)
+class ExplainAnswer:
+    """Answer to EXPLAIN: why a job or a task waits, failed, or was run again."""
+
+    request: Count
+    id: Name
+    state: Name
+    #: Sentences for people.
+    reasons: Annotated[tuple[Trace, ...], Bounds(0, limits.rows_max)]
+    #: The attempts that the master remembers of it, oldest first.
+    attempts: Annotated[tuple[AttemptInfo, ...], Bounds(0, limits.attempts_kept_max)]
+
+
 # --- Memoria ----------------------------------------------------------------------------------
 
 
@@ -334,37 +353,15 @@ class AlertsAnswer:
     alerts: Annotated[tuple[Alert, ...], Bounds(0, limits.rows_max)]
 
 
+# fmt: off
 Message = (
-    Hello
-    | Welcome
-    | Introduce
-    | Reject
-    | Ping
-    | Pong
-    | Goodbye
-    | Control
-    | Assign
-    | Revoke
-    | Report
-    | Ack
-    | Heartbeat
-    | Beat
-    | Submit
-    | Submitted
-    | Fetch
-    | Chunk
-    | Ended
-    | Ask
-    | ClusterAnswer
-    | JobsAnswer
-    | SlavesAnswer
-    | Cancel
-    | SetPolicy
-    | Done
-    | Sample
-    | MetricsAnswer
-    | AlertsAnswer
+    Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
+    | Assign | Revoke | Report | Ack | Heartbeat | Beat
+    | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
+    | Cancel | SetPolicy | Done | ExplainAnswer
+    | Sample | MetricsAnswer | AlertsAnswer
 )
+# fmt: on
 
 #: Number of each kind on the wire.
 KINDS: Final[dict[int, type[Message]]] = {
@@ -394,6 +391,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     41: Cancel,
     42: SetPolicy,
     43: Done,
+    44: ExplainAnswer,
     48: Sample,
     49: MetricsAnswer,
     50: AlertsAnswer,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 from hpczmq import limits
 from hpczmq.errors import ParameterError
@@ -29,6 +29,7 @@ Number = Annotated[float, Bounds(-1e300, 1e300)]
 Name = Annotated[str, Bounds(0, limits.name_chars_max)]
 Text = Annotated[str, Bounds(0, limits.text_chars_max)]
 Trace = Annotated[str, Bounds(0, limits.error_chars_max)]
+Line = Annotated[str, Bounds(0, limits.log_line_chars_max)]
 Packed = Annotated[bytes, Bounds(0, limits.value_bytes_max)]
 Uid = Annotated[bytes, Bounds(16, 16)]
 
@@ -79,6 +80,7 @@ class About(IntEnum):
     SLAVES = 3
     METRICS = 4
     ALERTS = 5
+    EXPLAIN = 6
 
 
 class Policy(Enum):
@@ -169,6 +171,42 @@ class Outcome(NamedTuple):
     #: Run time of the kernel, wall clock.
     seconds: Seconds
     value: Packed
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a worker process used for the outcomes of one report, and what it printed meanwhile."""
+
+    #: 0: nobody knows, since the whole slave was lost.
+    pid: Count = 0
+    #: How the process ended, if it did: "signal SIGKILL", "exit code 1".
+    exit: Text = ""
+    user_s: Seconds = 0.0
+    system_s: Seconds = 0.0
+    #: Most memory that the process ever had (at least what its slave had when it started it).
+    peak_bytes: Count = 0
+    #: The last lines on its stdout and stderr, oldest first.
+    log: Annotated[tuple[Line, ...], Bounds(0, limits.log_lines_max)] = ()
+
+
+#: Nothing is known, or nothing was used.
+NO_USAGE: Final = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInfo:
+    """One attempt as `explain` shows it."""
+
+    task: Count
+    #: How many tasks were in one worker then; one of them, nobody knows which, did it.
+    tasks: Count
+    slave: Name
+    status: Status
+    seconds: Seconds
+    age_s: Seconds
+    #: What went wrong, for people; empty if nothing did.
+    text: Trace
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class Slave:
         self.control = sockets.subscriber(wire.TOPIC_CONTROL)
         #: Answers pings; optional.
         self.router = _own_router(sockets, config)
-        self.slots = Slots(sockets)
+        self.slots = Slots(sockets, adopts=True)
         self.done = False
         self.core = Worker(
             config.name,

@@ -15,6 +15,7 @@ from math import inf
 from hpczmq import limits
 from hpczmq.messages import Ended, Report, Revoke
 from hpczmq.model import JobState, Outcome, SlaveState, Status
+from hpczmq.scheduler import attempts
 from hpczmq.scheduler.actions import Deliver, Forget, Note, Send, Store
 from hpczmq.scheduler.answers import job_info
 from hpczmq.scheduler.events import Buffer
@@ -164,11 +165,14 @@ def accept(
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}
         buffers = _of(kept, report.outcomes, buffers)
+    attempts.note(state, job, slave, report, fresh, now)
     final, again = _sort(state, job, report.lease, fresh)
     for outcome in final:
         settle(state, job, outcome, report.lease, now)
     for outcome in again:
         _retry(state, job, outcome, report.lease, now)
+    if again and report.report:  # else its slave is lost, which was said already
+        _note_retries(state, job, again)
     if final:
         _measure(job, final)
         state.actions.append(Store(job.id, job.chunks, slave.name, final, buffers))
@@ -201,7 +205,10 @@ def _sort(
             alone = state.leases[lease].size == 1
             crashes = job.crashes.get(outcome.index, 0) + alone
             job.crashes[outcome.index] = crashes
-            (final if crashes >= limits.crash_limit else again).append(outcome)
+            if crashes >= limits.crash_limit:
+                final.append(attempts.last_words(job, outcome))
+            else:
+                again.append(outcome)
     return final, again
 
 
@@ -234,8 +241,14 @@ def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
     _release(state, job, outcome.index, lease)
     move_task(state, job, outcome.index, TaskState.WAITING, now)
     job.returned.append(outcome.index)
-    text = outcome.value.decode(errors="replace")
-    state.actions.append(Note(f"task {outcome.index} of {job.id} is run again: {text}"))
+
+
+def _note_retries(state: ClusterState, job: JobRecord, outcomes: Sequence[Outcome]) -> None:
+    """One line, however many they are: a slave may take thousands along."""
+    first, more = outcomes[0], len(outcomes) - 1
+    who = f"task {first.index}" + (f" and {more} more" if more else "")
+    text = first.value.decode(errors="replace").strip().rpartition("\n")[2]
+    state.actions.append(Note(f"{who} of {job.id} is run again: {text}"))
 
 
 def _of(kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]) -> Sequence[Buffer]:

@@ -50,7 +50,7 @@ from hpczmq.messages import (
     Submit,
     Submitted,
 )
-from hpczmq.model import JobState, Metrics, Policy, Role, Status
+from hpczmq.model import About, JobState, Metrics, Policy, Role, Status
 from hpczmq.scheduler import ledger, members, placement
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
@@ -65,6 +65,7 @@ from hpczmq.scheduler.events import (
     Unplannable,
     Unreachable,
 )
+from hpczmq.scheduler.explain import explain
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch
 
 
@@ -176,6 +177,8 @@ class Scheduler:
             case Cancel() | SetPolicy():
                 who = self.state.clients[peer].instance
                 self._send(peer, self._once(who, message, now))
+            case Ask(about=About.EXPLAIN):
+                self._send(peer, explain(self.state, message, now))
             case Ask():
                 self._send(peer, answer(self.state, message, now))
             case Heartbeat(sequence=sequence):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hpczmq import limits
-from hpczmq.messages import Beat, Heartbeat, Hello, Revoke, Sample, Welcome
-from hpczmq.model import Role, SlaveState
-from hpczmq.scheduler import ledger
+from hpczmq.messages import Beat, Heartbeat, Hello, Report, Revoke, Sample, Welcome
+from hpczmq.model import Outcome, Role, SlaveState, Status
+from hpczmq.scheduler import attempts, ledger
 from hpczmq.scheduler.actions import Note, Publish, Send
-from hpczmq.scheduler.state import ClientRecord, ClusterState, SlaveRecord
+from hpczmq.scheduler.state import ClientRecord, ClusterState, Lease, SlaveRecord
 from hpczmq.scheduler.states import SLAVE_MOVES, check
 
 #: A slave that is late by this many heartbeats is asked for a sign of life: if its connection is
@@ -67,6 +69,7 @@ def _welcome(state: ClusterState, fresh: bool) -> Welcome:
 def heard(state: ClusterState, slave: SlaveRecord, now: float) -> None:
     """A slave gave a sign of life."""
     slave.heard_s = now
+    attempts.forgive(state, slave)
     if slave.state is not SlaveState.READY:
         _move(slave, SlaveState.READY)
     ledger.mark_free(state, slave)
@@ -109,8 +112,10 @@ def lose(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
     """Give up a slave: its tasks go elsewhere at once. What it still reports, perhaps a large
     result that was in the way of its heartbeats, is welcome on the connection that it has.
     """
-    if not slave.state.gone:
-        _give_up(state, slave, SlaveState.LOST, f"is lost ({why})", now)
+    if slave.state.gone:
+        return
+    running = attempts.suspects(slave)
+    _give_up(state, slave, SlaveState.LOST, f"is lost ({why})", now, running)
 
 
 def cut_off(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
@@ -126,13 +131,31 @@ def part(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
 
 
 def _give_up(
-    state: ClusterState, slave: SlaveRecord, new: SlaveState, how: str, now: float
+    state: ClusterState,
+    slave: SlaveRecord,
+    new: SlaveState,
+    how: str,
+    now: float,
+    blamed: Sequence[Lease] = (),
 ) -> None:
     _move(slave, new)
     state.actions.append(Note(f"slave {slave.name} {how}, {len(slave.leases)} leases"))
+    ledger.mark_free(state, slave)
+    for lease in blamed:
+        if lease.id in slave.leases:  # else its job has just ended, by another of them
+            _blame(state, slave, lease, f"slave {slave.name} {how}", now)
     for lease in list(slave.leases.values()):
         ledger.give_back(state, lease, now)
-    ledger.mark_free(state, slave)
+
+
+def _blame(state: ClusterState, slave: SlaveRecord, lease: Lease, how: str, now: float) -> None:
+    """Count the loss of a slave against what it was running, as if it had said so itself."""
+    attempts.blame(state.jobs[lease.job], slave, lease)
+    outcomes = [
+        Outcome(i, Status.CRASH, now - lease.sent_s, how.encode()) for i in sorted(lease.open)
+    ]
+    report = Report(0, lease.id, lease.job, tuple(outcomes))
+    ledger.accept(state, slave, report, (), now)
 
 
 def _disconnect(state: ClusterState, slave: SlaveRecord) -> None:

@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hpczmq import limits
 from hpczmq.messages import Control, Message, Submit
-from hpczmq.model import JobState, Metrics, SlaveState
+from hpczmq.model import JobState, Metrics, SlaveState, Status, Usage
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.states import TaskState
 
@@ -32,6 +33,23 @@ class Lease:
     sent_s: float
     #: Expected run time of all its tasks, in seconds; infinite while nothing is measured.
     work_s: float
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One execution of a task, or of several in one worker, that somebody may ask about."""
+
+    #: More than one: the worker died, and of which of them nobody knows.
+    indices: tuple[int, ...]
+    #: The slave's instance, and its name.
+    instance: bytes
+    slave: str
+    status: Status
+    seconds: float
+    ended_s: float
+    #: What went wrong; empty if nothing did.
+    text: str
+    usage: Usage
 
 
 @dataclass(slots=True)
@@ -60,6 +78,12 @@ class JobRecord:
     leases: dict[int, int] = field(default_factory=dict)
     #: Times that an index killed its worker while it ran alone; being here means: run it alone.
     crashes: dict[int, int] = field(default_factory=dict)
+    #: Attempts that went wrong, and how those tasks came out at last; oldest first.
+    history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=limits.attempts_kept_max))
+    #: What all attempts so far have used: CPU seconds of user and system, and the largest worker.
+    user_s: float = 0.0
+    system_s: float = 0.0
+    peak_bytes: int = 0
     #: How many tasks are in each state, by the state's number. Sums to the number of tasks.
     counts: list[int] = field(init=False)
     #: Mean run time of a task in seconds, newest first; None before the first result.
@@ -85,6 +109,18 @@ class JobRecord:
 
 
 @dataclass(slots=True)
+class Blame:
+    """A task that is suspected of having taken its slave down; taken back if that returns."""
+
+    job: str
+    index: int
+    #: Whether it was alone in its slot, so that it counts; and whether nothing was held against
+    #: it before.
+    alone: bool
+    first: bool
+
+
+@dataclass(slots=True)
 class SlaveRecord:
     """One slave process, known by its instance for as long as it or its memory lasts."""
 
@@ -106,6 +142,8 @@ class SlaveRecord:
     metrics: Metrics = field(default_factory=Metrics)
     #: Newest control generation that it has acknowledged.
     generation: int = 0
+    #: Of a LOST one: whom its loss was counted against.
+    blames: list[Blame] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -168,6 +206,9 @@ class ClusterState:
     orders: dict[tuple[bytes, int], Message] = field(default_factory=dict)
     #: Connections that watch a job, by job.
     watchers: dict[str, set[bytes]] = field(default_factory=dict)
+    #: Attempts with lines of a log, oldest first, and the characters of all these.
+    logs: deque[Attempt] = field(default_factory=deque)
+    logs_chars: int = 0
     jobs_made: int = 0
     leases_made: int = 0
     tasks_done: int = 0

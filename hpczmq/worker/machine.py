@@ -37,7 +37,7 @@ from hpczmq.messages import (
     Revoke,
     Welcome,
 )
-from hpczmq.model import Metrics, Outcome, Role, Status
+from hpczmq.model import Metrics, Outcome, Role, Status, Usage
 from hpczmq.worker.actions import Action, Exit, KillSlot, Note, RunLease, Send, StartSlot, Subscribe
 from hpczmq.worker.events import (
     Buffer,
@@ -101,8 +101,8 @@ class Worker:
                 self.slots[slot].stumbles = 0
             case SlotAnswered():
                 self._answered(event, now)
-            case SlotDied(slot, how):
-                self._died(slot, how, now)
+            case SlotDied(slot, how, usage):
+                self._died(slot, how, replace(usage, exit=how), now)
             case Tick(metrics):
                 self.metrics = metrics or self.metrics
                 self._tick(now)
@@ -204,14 +204,14 @@ class Worker:
         given = [outcome.index for outcome in event.outcomes]
         expected = [task.index for task in slot.left[: len(given)]]
         assert given == expected, f"slot {event.slot} answered {given}, not {expected}"
-        self._report(slot.lease, event.outcomes, event.buffers, now)
+        self._report(slot.lease, event.outcomes, event.buffers, now, event.usage)
         del slot.left[: len(given)]
         slot.since_s = now
         if not slot.left:
             slot.lease = None
             self._move(event.slot, SlotState.IDLE)
 
-    def _died(self, number: int, how: str, now: float) -> None:
+    def _died(self, number: int, how: str, usage: Usage, now: float) -> None:
         slot = self.slots[number]
         if slot.state is SlotState.STARTING:
             slot.stumbles += 1
@@ -226,13 +226,14 @@ class Worker:
             return
         if verdict is not None:
             outcome = Outcome(left[0].index, Status.TIMEOUT, now - slot.since_s, verdict.encode())
-            self._report(lease, [outcome], (), now)
+            self._report(lease, [outcome], (), now, usage)
             if left[1:]:
                 self.queue = {lease.lease: replace(lease, tasks=tuple(left[1:])), **self.queue}
         else:
             text = f"worker of {self._hello.name} died: {how}".encode()
-            crashed = [Outcome(task.index, Status.CRASH, 0.0, text) for task in left]
-            self._report(lease, crashed, (), now)
+            since_s = now - slot.since_s
+            crashed = [Outcome(task.index, Status.CRASH, since_s, text) for task in left]
+            self._report(lease, crashed, (), now, usage)
 
     @property
     def _crippled(self) -> bool:
@@ -249,12 +250,17 @@ class Worker:
     # --- Reports ------------------------------------------------------------------------------
 
     def _report(
-        self, lease: Assign, outcomes: Sequence[Outcome], buffers: Sequence[Buffer], now: float
+        self,
+        lease: Assign,
+        outcomes: Sequence[Outcome],
+        buffers: Sequence[Buffer],
+        now: float,
+        usage: Usage,
     ) -> None:
         self.tasks_done += len(outcomes)
         self.tasks_failed += sum(not outcome.status.good for outcome in outcomes)
         self.reports_made += 1
-        report = Report(self.reports_made, lease.lease, lease.job, tuple(outcomes))
+        report = Report(self.reports_made, lease.lease, lease.job, tuple(outcomes), usage)
         kept = self.kept[report.report] = Kept(report, buffers, -inf)
         self._say(kept, now)
 

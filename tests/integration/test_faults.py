@@ -6,9 +6,11 @@ An image that comes out must be the reference bit for bit, whatever happened on 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 
 import numpy
+import psutil
 import pytest
 
 import hpczmq
@@ -132,6 +134,61 @@ def test_a_task_beyond_its_timeout_is_killed_whatever_it_does(lab: Lab) -> None:
             job.result(60)
         assert not worker.is_running()
         assert client.submit(hpczmq.Job("echo", {"value": "next"})).result(60) == "next"
+
+
+def ghosts(program: Program) -> list[int]:
+    """The child and the daemon that the last task has started, as its log tells."""
+    program.until_said("haunted by")
+    return [int(number) for number in program.said().rpartition("haunted by ")[2].split()[:2]]
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel", "crash"])
+def test_nothing_that_a_task_has_started_outlives_it(lab: Lab, how: str) -> None:
+    client, (_, only) = cluster(lab, "only", slots=2)
+    with client:
+        neighbour = client.submit(hpczmq.Job("sleep", {"seconds": 6.0}))
+        until_busy(client)
+        timeout_s = 2.0 if how == "timeout" else None
+        job = client.submit(hpczmq.Job("haunt", {"crash": how == "crash"}, timeout_s=timeout_s))
+        found = ghosts(only)
+        if how == "cancel":
+            job.cancel()
+        began = time.monotonic()
+        until(lambda: not any(map(psutil.pid_exists, found)), "all of them are gone")
+        assert time.monotonic() - began < (timeout_s or 0.0) + 2.0
+        if how == "cancel":  # and then the slot is back with a new worker
+            began = time.monotonic()
+            assert client.submit(hpczmq.Job("echo", {"value": "next"})).result(60) == "next"
+            print(f"the slot was back after {time.monotonic() - began:.2f} s")
+        else:
+            with pytest.raises(hpczmq.JobFailed):
+                job.result(60)
+        assert neighbour.result(60) == 6.0
+        assert client.jobs([neighbour.id])[0].attempts == 1, "the other slot noticed nothing"
+
+
+def test_an_attempt_is_told_with_what_its_worker_printed_and_used(lab: Lab) -> None:
+    client, (master, only) = cluster(lab, "only")
+    with client:
+        poison = client.submit(hpczmq.Job("haunt", {"crash": True}))
+        with pytest.raises(hpczmq.JobFailed, match="signal SIGSEGV"):
+            poison.result(60)
+        told = client.explain(f"{poison.id}/0")
+        assert len(told.attempts) == limits.crash_limit
+        assert len({attempt.usage.pid for attempt in told.attempts}) == limits.crash_limit
+        for attempt in told.attempts:
+            assert attempt.usage.exit == "signal SIGSEGV"
+            assert len(attempt.usage.log) == limits.log_lines_max
+            assert attempt.usage.log[-1].startswith("haunted by ")
+            assert 10 * limits.MIB < attempt.usage.peak_bytes < 500 * limits.MIB
+            assert 0.0 <= attempt.usage.user_s < 5.0
+        assert "    | line 99" in client.jobs([poison.id])[0].cause
+    shown = lab.run("explain", poison.id, "--master", master.address).fine().out
+    assert "task 0 was run again: it lost its worker or slave 3 times (at 3 it fails)" in shown
+    assert shown.count("on only") >= limits.crash_limit
+    data = lab.run("explain", poison.id, "--json", "--master", master.address).fine().json()
+    assert (data["id"], data["state"], len(data["attempts"])) == (poison.id, "failed", 3)
+    assert only.popen.poll() is None
 
 
 # --- The master -----------------------------------------------------------------------------------

@@ -68,7 +68,11 @@ class MasterNode(Node):
         events = deque([event])
         while events:
             handled = events.popleft()
+            ready = {s.instance for s in self.core.state.slaves.values() if not s.state.gone}
             actions = self.core.handle(handled, self.now)
+            for slave in self.core.state.slaves.values():
+                if slave.state is SlaveState.LOST and slave.instance in ready:
+                    self.oracle.gives_up(slave.instance)
             invariants.check(self.core.state)
             if isinstance(handled, Turn):
                 self._nobody_idles()

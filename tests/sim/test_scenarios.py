@@ -23,6 +23,7 @@ from hpczmq.messages import (
 )
 from hpczmq.model import JobState, SlaveState, Status
 from hpczmq.scheduler.events import Stop
+from hpczmq.scheduler.state import SlaveRecord
 from tests.sim.network import Censor, Weather
 from tests.sim.settings import Settings
 from tests.sim.slave import SlotProcess
@@ -288,6 +289,42 @@ def test_a_task_that_kills_its_worker_fails_alone() -> None:
         it.finish()
         assert it.oracle.deaths[order.id, 17] == limits.crash_limit
         assert [o.index for o in order.got.values() if not o.status.good] == [17]
+
+
+def test_a_task_that_takes_its_slave_down_each_time_fails_with_the_names_of_all_of_them() -> None:
+    with world(slaves=3) as it:
+        order = it.order(SimJob(0, 1, is_map=True, task_s=60.0, steady=True))
+        for _ in range(limits.crash_limit):
+            it.until(lambda: len(running(it)) == 1, 20.0)
+            (process,) = running(it)
+            process.slave.crash()
+        it.until(lambda: order.info is not None, 20.0)
+        for slave in it.slaves:
+            if not slave.alive:
+                slave.start()
+        it.finish()
+        assert it.oracle.begun[order.id] == limits.crash_limit
+        assert order.info is not None
+        assert order.info.state is JobState.FAILED
+        assert order.info.cause.count("is lost") == limits.crash_limit + 1
+
+
+def test_a_slave_that_is_away_time_and_again_costs_its_task_nothing() -> None:
+    with world(slaves=1, lost_shown_s=60.0) as it:
+        order = it.order(SimJob(0, 1, task_s=12.0, steady=True))
+        slave = it.slaves[0]
+        for _ in range(limits.crash_limit + 1):
+            it.until(lambda: len(running(it)) == 1, 30.0)
+            it.setting.network.stall(slave.dealer, limits.lost_heartbeats + 2.0)
+            books = it.master.core.state.slaves[slave.instance]
+
+            def is_lost(books: SlaveRecord = books) -> bool:
+                return books.state is SlaveState.LOST
+
+            it.until(is_lost, limits.lost_heartbeats + 2.0)
+            it.run_for(limits.resend_heartbeats)
+        it.finish()
+        assert order.job.fates == {}, "it came to its right end"
 
 
 def test_a_task_that_is_handed_to_a_dead_worker_runs_elsewhere() -> None:

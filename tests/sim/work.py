@@ -24,6 +24,7 @@ class Fate(Enum):
     RAISES = "raises"
     KILLS = "kills its worker"
     HANGS = "never ends"
+    UNLUCKY = "does no harm, and its slave was lost time and again"
 
 
 @dataclass(slots=True)
@@ -82,7 +83,7 @@ class SimJob:
     def fits(self, outcome: Outcome, buffer: bytes | None) -> bool:
         """Whether an outcome is what this task has to give."""
         fate = self.fates.get(outcome.index, Fate.GOOD)
-        if fate is Fate.KILLS:
+        if fate in (Fate.KILLS, Fate.UNLUCKY):
             return outcome.status is Status.CRASH
         if fate is Fate.HANGS:
             return outcome.status is Status.TIMEOUT

@@ -42,7 +42,7 @@ FORMAT = {
     8: "Control epoch generation policy closing",
     16: "Assign lease job kernel params items tasks timeout_s",
     17: "Revoke leases",
-    18: "Report report lease job outcomes",
+    18: "Report report lease job outcomes usage",
     19: "Ack reports",
     20: "Heartbeat sequence metrics leases generation",
     21: "Beat sequence",
@@ -58,6 +58,7 @@ FORMAT = {
     41: "Cancel request jobs queued",
     42: "SetPolicy request policy",
     43: "Done request names",
+    44: "ExplainAnswer request id state reasons attempts",
     48: "Sample node instance metrics",
     49: "MetricsAnswer request nodes",
     50: "AlertsAnswer request alerts",
@@ -66,6 +67,8 @@ FORMAT = {
 INSIDE = {
     "Task": "index spec",
     "Outcome": "index status seconds value",
+    "Usage": "pid exit user_s system_s peak_bytes log",
+    "AttemptInfo": "task tasks slave status seconds age_s text usage",
     "Metrics": "cpu_percent memory_percent memory_free_bytes load latency_s slots_busy tasks_held"
     " tasks_done tasks_failed",
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
@@ -82,7 +85,7 @@ ENUMS = {
     "JobState": "QUEUED=1 RUNNING=2 DONE=3 FAILED=4 CANCELLED=5",
     "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4",
     "Status": "VALUE=1 ARRAY=2 ERROR=3 CRASH=4 TIMEOUT=5",
-    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5",
+    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6",
 }
 BEAT = Heartbeat(7, Metrics(cpu_percent=1.5, tasks_done=3), (4, 300), 2)
 
@@ -107,7 +110,7 @@ def refused(frames: list[wire.Buffer]) -> ProtocolError:
 def test_the_kinds_and_their_fields_are_those_of_this_protocol() -> None:
     found = {number: f"{cls.__name__} {names(cls)}".strip() for number, cls in KINDS.items()}
     assert found == FORMAT, "then PROTOCOL must grow too"
-    assert messages.PROTOCOL == 1
+    assert messages.PROTOCOL == 2
 
 
 def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
@@ -133,9 +136,13 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
                 "j1",
                 (Outcome(0, Status.VALUE, 0.5, b"v"), Outcome(9, Status.CRASH, 0.0, b"")),
             ),
-            "95120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400",
+            "96120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400"
+            "9600a0cb0000000000000000cb00000000000000000090",
         ),
-        (Report(1, 2, "j1", ()), "95120102a26a319490909090"),
+        (
+            Report(1, 2, "j1", ()),
+            "96120102a26a3194909090909600a0cb0000000000000000cb00000000000000000090",
+        ),
         (
             BEAT,
             "951407"
