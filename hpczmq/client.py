@@ -155,6 +155,8 @@ class Client:
         name: str = "",
         priority: int = limits.priority_default,
         timeout_s: float | None = None,
+        retries: int = 0,
+        deadline_s: float | None = None,
     ) -> list[TaskFuture]:
         """Run a kernel once for each parameter set: one task, and one future, an item.
 
@@ -163,7 +165,7 @@ class Client:
             Refused, NoCluster: as in `submit`.
         """
         found = get(kernel)
-        job = Job(kernel, {}, name, priority, timeout_s)
+        job = Job(kernel, {}, name, priority, timeout_s, retries, deadline_s)
         packed = tuple([wire.pack(found.plain(found.parse(item))) for item in items])
         if len(packed) > limits.items_per_job_max:
             remedy = f"must be at most {limits.items_per_job_max}: cut it into several maps"
@@ -199,8 +201,10 @@ class Client:
 
     def _message(self, job: Job, packed: bytes, items: tuple[bytes, ...]) -> Submit:
         uid = uuid.uuid4().bytes
-        timeout_s = float(job.timeout_s or 0.0)
-        return Submit(0, uid, job.kernel, packed, items, job.name, job.priority, timeout_s)
+        return Submit(
+            0, uid, job.kernel, packed, items, job.name, job.priority,
+            float(job.timeout_s or 0.0), job.retries, float(job.deadline_s or 0.0),
+        )  # fmt: skip
 
     def _follow(
         self, id: str, name: str, tasks: int, kernel: Any, params: Any, path: PathOf | None

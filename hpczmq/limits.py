@@ -111,6 +111,11 @@ prefetch_below_s: Final = 0.25
 slots_max: Final = 1024
 #: A task that killed its worker so often has failed.
 crash_limit: Final = 3
+#: Times that a task whose kernel raised may be run again, if its job wishes so.
+retries_max: Final = 100
+#: It waits so long before the second try, twice as long before each further one, and so at most.
+retry_s_min: Final = 1.0
+retry_s_max: Final = 60.0
 #: Attempts that a job remembers: those that went wrong, and what became of their tasks.
 attempts_kept_max: Final = 100
 #: The last lines that a worker printed during an attempt, and how much of each.
@@ -166,6 +171,7 @@ assert resend_heartbeats < lost_heartbeats, "a lost report is said again before 
 assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with a buffer"
 assert items_per_job_max <= tasks_per_job_max
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"
+assert retry_s_min <= retry_s_max
 assert priority_min <= priority_default <= priority_max
 assert tile_pixels_max**2 * 4 <= buffer_bytes_max, "the largest tile fits a buffer"
 assert overview_side_pixels_max**2 <= png_pixels_max, "the overview is a PNG file itself"

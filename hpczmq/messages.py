@@ -211,6 +211,8 @@ class Submit:
     name: Name
     priority: Annotated[int, Bounds(limits.priority_min, limits.priority_max)]
     timeout_s: Annotated[float, Bounds(0.0, limits.timeout_s_max)]
+    retries: Annotated[int, Bounds(0, limits.retries_max)] = 0
+    deadline_s: Annotated[float, Bounds(0.0, limits.timeout_s_max)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)

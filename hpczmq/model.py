@@ -108,19 +108,26 @@ class Job:
     priority: int = limits.priority_default
     #: Seconds that one attempt of one task may run before its worker is killed; None: no bound.
     timeout_s: float | None = None
+    #: How often a task whose kernel raised is run again, each time after a longer wait.
+    retries: int = 0
+    #: Seconds from its submit after which the job has failed, whatever still runs; None: no bound.
+    deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         low, high = limits.priority_min, limits.priority_max
         if type(self.priority) is not int or not low <= self.priority <= high:
             raise ParameterError("priority", self.priority, "must be 1 (high), 2 or 3 (low)")
         check_name(self.name)
-        if self.timeout_s is not None:
-            seconds = self.timeout_s
+        if type(self.retries) is not int or not 0 <= self.retries <= limits.retries_max:
+            raise ParameterError("retries", self.retries, f"must be 0..{limits.retries_max}")
+        for field_name in ("timeout_s", "deadline_s"):
+            seconds = getattr(self, field_name)
+            if seconds is None:
+                continue
             fits = isinstance(seconds, int | float) and math.isfinite(seconds)
             if not fits or not 0 < seconds <= limits.timeout_s_max:
-                raise ParameterError(
-                    "timeout_s", seconds, f"must be above 0 and at most {limits.timeout_s_max:.0f}"
-                )
+                remedy = f"must be above 0 and at most {limits.timeout_s_max:.0f}"
+                raise ParameterError(field_name, seconds, remedy)
 
 
 def check_name(name: str) -> None:

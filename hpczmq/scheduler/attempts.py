@@ -41,9 +41,10 @@ def note(
     ]
     if died:
         _keep(state, job, slave, died, usage, now)
+    known = job.crashes.keys() | job.tries.keys()
     for outcome in fresh:
         told = outcome.status is not Status.CRASH and not outcome.status.good
-        if told or (outcome.status.good and outcome.index in job.crashes):
+        if told or (outcome.status.good and outcome.index in known):
             _keep(state, job, slave, [outcome], usage, now)
 
 
@@ -133,7 +134,7 @@ def words(attempt: Attempt) -> str:
 
 def last_words(job: JobRecord, outcome: Outcome) -> Outcome:
     """A failure for good, with each attempt and the end of what its worker printed."""
-    told = [outcome.value.decode(errors="replace")]
+    told = [outcome.value.decode(errors="replace")[-limits.error_chars_max // 4 :]]
     for attempt in list(of_task(job, outcome.index))[-limits.crash_limit :]:
         told.append(f"  {words(attempt)}")
         log = "\n".join(f"    | {line}" for line in attempt.usage.log)

@@ -74,6 +74,9 @@ def _job(state: ClusterState, job: JobRecord, now: float) -> Iterator[str]:
         yield row.cause
     if waiting:
         yield from _why_waiting(state, job)
+    if job.due:
+        first_s = max(0.0, min(job.due.values()) - now)
+        yield f"{len(job.due)} tasks that raised wait for their next try, first in {first_s:.1f} s"
     yield from _again(job)
     if job.user_s or job.system_s:
         yield (
@@ -107,6 +110,11 @@ def _again(job: JobRecord) -> Iterator[str]:
     told = sorted(index for index, times in job.crashes.items() if times)
     for index in told[:_TASKS_TOLD]:
         yield f"task {index} was run again: {_crashes(job, index)}"
+    raised = sorted(job.tries.items())
+    for index, times in raised[:_TASKS_TOLD]:
+        yield f"task {index} was run again: {_raised(job, times)}"
+    if len(raised) > _TASKS_TOLD:
+        yield f"and {len(raised) - _TASKS_TOLD} more that raised"
     alone = len(job.crashes) - len(told)
     if alone:
         yield (
@@ -121,6 +129,11 @@ def _crashes(job: JobRecord, index: int) -> str:
     times = job.crashes[index]
     count = "once" if times == 1 else f"{times} times"
     return f"it lost its worker or slave {count} (at {limits.crash_limit} it fails)"
+
+
+def _raised(job: JobRecord, times: int) -> str:
+    count = "once" if times == 1 else f"{times} times"
+    return f"its kernel raised {count} (it has {job.submit.retries} retries)"
 
 
 # --- Tasks --------------------------------------------------------------------------------------
@@ -138,10 +151,14 @@ def _task(state: ClusterState, job: JobRecord, index: int, now: float) -> Iterat
         case TaskState.WAITING:
             yield f"{name} waits"
             yield from _why_waiting(state, job)
+        case TaskState.DELAYED:
+            yield f"{name} waits for its next try, in {job.due[index] - now:.1f} s"
         case TaskState.CANCELLED:
             yield f"{name} was cancelled: {job.cause or 'its job has ended'}"
         case _:
             yield f"{name} {'is done' if where is TaskState.DONE else 'failed for good'}"
+    if index in job.tries:
+        yield _raised(job, job.tries[index])
     if job.crashes.get(index):
         yield _crashes(job, index)
     elif index in job.crashes:

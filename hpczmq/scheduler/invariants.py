@@ -31,13 +31,17 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     assert leased == set(job.leases), f"{job.id}: a leased task has one lease"
     for index, lease in job.leases.items():
         assert index in state.leases[lease].open, f"lease {lease} does not hold {job.id}/{index}"
+    assert _tasks(job, TaskState.DELAYED) == set(job.due), f"{job.id}: each delay has its end"
+    alarms = {(alarm[2], alarm[3], alarm[0]) for alarm in state.alarms}
+    for index, due_s in job.due.items():
+        assert (job.id, index, due_s) in alarms, f"{job.id}/{index} will never be tried again"
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if i < job.next}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
     queued = job.id in state.queues.get(job.submit.priority, {})
     assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"
     if job.state.ended:
-        assert not waiting and not leased, f"{job.id} has ended, and still has open tasks"
+        assert not waiting and not leased and not job.due, f"{job.id} has ended with open tasks"
     if job.state is JobState.DONE:
         assert counted[TaskState.DONE] == len(job.states), f"{job.id} is done without its results"
 

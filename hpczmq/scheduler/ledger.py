@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from heapq import heappush
 from itertools import takewhile
 from math import inf
 
@@ -22,7 +23,7 @@ from hpczmq.scheduler.events import Buffer
 from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
 from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
 
-_OPEN = (TaskState.WAITING, TaskState.LEASED)
+_OPEN = (TaskState.WAITING, TaskState.LEASED, TaskState.DELAYED)
 #: Every state byte after the end of its job.
 _CANCEL = bytes(TaskState.CANCELLED if byte in _OPEN else byte for byte in range(256))
 
@@ -193,15 +194,24 @@ def _sort(
 ) -> tuple[list[Outcome], list[Outcome]]:
     """Which outcomes end their task, and which crashes let it run again.
 
-    A crash counts while its own lease holds the task, and only if the task ran alone: of several
-    in one worker nobody knows which one killed it, so each of them is run alone next.
+    An exception ends its task once its job has no retries left for it. It counts, as a crash does,
+    while its own lease holds the task, or one of them said twice would count twice. A crash counts
+    only if the task ran alone: of several in one worker nobody knows which one killed it, so each
+    of them is run alone next.
     """
     final: list[Outcome] = []
     again: list[Outcome] = []
     for outcome in outcomes:
-        if outcome.status is not Status.CRASH:
+        tried, held = job.tries.get(outcome.index, 0), job.leases.get(outcome.index) == lease
+        if outcome.status is Status.ERROR and job.submit.retries:
+            if held and tried < job.submit.retries:
+                job.tries[outcome.index] = tried + 1
+                again.append(outcome)
+            elif held:
+                final.append(attempts.last_words(job, outcome))
+        elif outcome.status is not Status.CRASH:
             final.append(outcome)
-        elif job.leases.get(outcome.index) == lease:
+        elif held:
             alone = state.leases[lease].size == 1
             crashes = job.crashes.get(outcome.index, 0) + alone
             job.crashes[outcome.index] = crashes
@@ -216,6 +226,7 @@ def settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
     """Give a task its final state, and free it from the lease that holds it."""
     index = outcome.index
     move_task(state, job, index, TaskState.DONE if outcome.status.good else TaskState.FAILED, now)
+    job.due.pop(index, None)
     state.tasks_done += 1
     if not outcome.status.good and not job.cause:
         place, text = f"task {index}: ", outcome.value.decode(errors="replace")
@@ -237,10 +248,28 @@ def _release(state: ClusterState, job: JobRecord, index: int, reported: int) -> 
 
 
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
-    """Let a task that lost its worker wait again, before the others."""
-    _release(state, job, outcome.index, lease)
-    move_task(state, job, outcome.index, TaskState.WAITING, now)
-    job.returned.append(outcome.index)
+    """Let a task that lost its worker wait again, before the others; one that raised, later."""
+    index = outcome.index
+    _release(state, job, index, lease)
+    if outcome.status is Status.ERROR:
+        move_task(state, job, index, TaskState.DELAYED, now)
+        job.due[index] = now + retry_s(job.tries[index])
+        set_alarm(state, job, index, job.due[index])
+    else:
+        move_task(state, job, index, TaskState.WAITING, now)
+        job.returned.append(index)
+
+
+def retry_s(tried: int) -> float:
+    """How long a task waits that has raised so many times: ever longer, up to a bound."""
+    longest = limits.retry_s_max / limits.retry_s_min
+    return limits.retry_s_min * min(longest, 2.0 ** min(tried - 1, 60))
+
+
+def set_alarm(state: ClusterState, job: JobRecord, index: int, due_s: float) -> None:
+    """Have a task, or the job itself (−1), looked at when its time has come."""
+    state.alarms_made += 1
+    heappush(state.alarms, (due_s, state.alarms_made, job.id, index))
 
 
 def _note_retries(state: ClusterState, job: JobRecord, outcomes: Sequence[Outcome]) -> None:
@@ -270,7 +299,7 @@ def _measure(job: JobRecord, outcomes: Sequence[Outcome]) -> None:
 
 def _maybe_end(state: ClusterState, job: JobRecord, now: float) -> None:
     failed, waiting = job.counts[TaskState.FAILED], job.waiting
-    open_tasks = waiting + job.counts[TaskState.LEASED]
+    open_tasks = waiting + job.counts[TaskState.LEASED] + job.counts[TaskState.DELAYED]
     if failed and not job.is_map:
         end(state, job, JobState.FAILED, job.cause, now)  # an image with a hole is no image
     elif not open_tasks:
@@ -288,9 +317,11 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
         revoke(state, lease)
     # All at once: a job of millions of waiting tasks must not hold the loop up.
     job.states = job.states.translate(_CANCEL)
-    job.counts[TaskState.CANCELLED] += job.counts[TaskState.WAITING] + job.counts[TaskState.LEASED]
-    job.counts[TaskState.WAITING] = job.counts[TaskState.LEASED] = 0
+    for open_state in _OPEN:
+        job.counts[TaskState.CANCELLED] += job.counts[open_state]
+        job.counts[open_state] = 0
     job.leases.clear()
+    job.due.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
     job.tasks, job.submit = (), replace(job.submit, items=())

@@ -51,7 +51,7 @@ from hpczmq.messages import (
     Submitted,
 )
 from hpczmq.model import About, JobState, Metrics, Policy, Role, Status
-from hpczmq.scheduler import ledger, members, placement
+from hpczmq.scheduler import alarms, ledger, members, placement
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
@@ -105,6 +105,7 @@ class Scheduler:
                 placement.place(self.state, now)
             case Tick():
                 members.tick(self.state, now)
+                alarms.ring(self.state, now)
             case Stop():
                 self._control(closing=True)
             case _:
@@ -213,6 +214,8 @@ class Scheduler:
             state.jobs[id] = job
             state.uids[submit.uid] = id
             ledger.enqueue(state, job)
+            if submit.deadline_s:
+                ledger.set_alarm(state, job, -1, now + submit.deadline_s)
             if not job.waiting:
                 ledger.end(state, job, JobState.DONE, "", now)
         self._submit(event.peer, submit)

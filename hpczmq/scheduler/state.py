@@ -78,6 +78,10 @@ class JobRecord:
     leases: dict[int, int] = field(default_factory=dict)
     #: Times that an index killed its worker while it ran alone; being here means: run it alone.
     crashes: dict[int, int] = field(default_factory=dict)
+    #: Times that the kernel raised, of indices that were to be tried again.
+    tries: dict[int, int] = field(default_factory=dict)
+    #: When the next try of each DELAYED index is due, and of no other.
+    due: dict[int, float] = field(default_factory=dict)
     #: Attempts that went wrong, and how those tasks came out at last; oldest first.
     history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=limits.attempts_kept_max))
     #: What all attempts so far have used: CPU seconds of user and system, and the largest worker.
@@ -99,7 +103,7 @@ class JobRecord:
 
     def __post_init__(self) -> None:
         self.states = bytearray(len(self.tasks))
-        self.counts = [len(self.tasks), 0, 0, 0, 0]
+        self.counts = [len(self.tasks), 0, 0, 0, 0, 0]
         self.is_map = bool(self.submit.items)
 
     @property
@@ -206,6 +210,10 @@ class ClusterState:
     orders: dict[tuple[bytes, int], Message] = field(default_factory=dict)
     #: Connections that watch a job, by job.
     watchers: dict[str, set[bytes]] = field(default_factory=dict)
+    #: A heap of what is due when: (when, a number, job, index of a DELAYED task, or −1 for the
+    #: job's deadline). What came to its end before that is left in it, and not heeded.
+    alarms: list[tuple[float, int, str, int]] = field(default_factory=list)
+    alarms_made: int = 0
     #: Attempts with lines of a log, oldest first, and the characters of all these.
     logs: deque[Attempt] = field(default_factory=deque)
     logs_chars: int = 0

@@ -142,20 +142,21 @@ def ghosts(program: Program) -> list[int]:
     return [int(number) for number in program.said().rpartition("haunted by ")[2].split()[:2]]
 
 
-@pytest.mark.parametrize("how", ["timeout", "cancel", "crash"])
+@pytest.mark.parametrize("how", ["timeout", "deadline", "cancel", "crash"])
 def test_nothing_that_a_task_has_started_outlives_it(lab: Lab, how: str) -> None:
     client, (_, only) = cluster(lab, "only", slots=2)
     with client:
         neighbour = client.submit(hpczmq.Job("sleep", {"seconds": 6.0}))
         until_busy(client)
-        timeout_s = 2.0 if how == "timeout" else None
-        job = client.submit(hpczmq.Job("haunt", {"crash": how == "crash"}, timeout_s=timeout_s))
+        timeout_s, deadline_s = ({"timeout": 2.0}.get(how), {"deadline": 2.0}.get(how))
+        params = {"crash": how == "crash"}
+        job = client.submit(hpczmq.Job("haunt", params, timeout_s=timeout_s, deadline_s=deadline_s))
         found = ghosts(only)
         if how == "cancel":
             job.cancel()
         began = time.monotonic()
         until(lambda: not any(map(psutil.pid_exists, found)), "all of them are gone")
-        assert time.monotonic() - began < (timeout_s or 0.0) + 2.0
+        assert time.monotonic() - began < (timeout_s or deadline_s or 0.0) + 2.0
         if how == "cancel":  # and then the slot is back with a new worker
             began = time.monotonic()
             assert client.submit(hpczmq.Job("echo", {"value": "next"})).result(60) == "next"

@@ -145,7 +145,10 @@ class Oracle:
             return
         accepted = self._of(report.job).outcomes
         for outcome in report.outcomes:
-            safe = outcome.index in accepted or outcome.status is Status.CRASH
+            again = outcome.status is Status.CRASH or (
+                outcome.status is Status.ERROR and self.job(report.job).retries
+            )
+            safe = outcome.index in accepted or again
             assert safe, f"{report.job}/{outcome.index} is acknowledged, and not stored"
 
     def gives_up(self, instance: bytes) -> None:

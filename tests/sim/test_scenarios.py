@@ -327,6 +327,36 @@ def test_a_slave_that_is_away_time_and_again_costs_its_task_nothing() -> None:
         assert order.job.fates == {}, "it came to its right end"
 
 
+def test_a_task_that_raises_is_tried_again_ever_later_and_its_neighbours_go_on() -> None:
+    with world() as it:
+        job = SimJob(0, 10, retries=3, task_s=0.01, fates={4: Fate.FLAKY})
+        order = it.order(job)
+        it.until(lambda: job.raised[4] == 3, limits.retry_s_min * (1 + 2 + 4))
+        assert len(it.oracle.stored[order.id].outcomes) == 9
+        it.finish()
+        assert it.oracle.begun[order.id] == 13
+
+
+def test_a_report_of_a_try_that_got_lost_costs_no_further_try() -> None:
+    with world(slaves=1) as it:
+        it.setting.network.censor = lose(Report, 2)
+        order = it.order(SimJob(0, 1, retries=1, task_s=0.01, fates={0: Fate.FLAKY}))
+        it.finish()
+        assert it.oracle.begun[order.id] == 2
+
+
+def test_a_job_that_is_too_late_fails_and_leaves_nothing_running() -> None:
+    with world(slots=2) as it:
+        late = it.order(SimJob(0, 30, is_map=True, deadline_s=3.0, task_s=1.0, steady=True))
+        waits = it.order(SimJob(1, 1, capability="nobody's", deadline_s=2.0))
+        it.until(lambda: late.info is not None and waits.info is not None, 4.0)
+        assert late.info is not None
+        assert waits.info is not None
+        assert late.info.state is waits.info.state is JobState.FAILED
+        assert "deadline_s = 2 is over, and 0 of 1 tasks are done" in waits.info.cause
+        it.until(lambda: not running(it), 1.0)
+
+
 def test_a_task_that_is_handed_to_a_dead_worker_runs_elsewhere() -> None:
     with world(slaves=1) as it:
         slave = it.slaves[0]

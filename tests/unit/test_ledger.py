@@ -165,7 +165,7 @@ def test_a_failure_ends_an_image_job_at_once_everywhere(world: World, status: St
     assert world.one(Revoke, second).leases == (other.lease,)
     job = world.job(id)
     assert (job.state, job.cause) == (JobState.FAILED, "task 0: ZeroDivisionError")
-    assert job.counts == [0, 0, 0, 1, 4]
+    assert job.counts == [0, 0, 0, 1, 4, 0]
     assert world.place() == []
 
 
@@ -177,7 +177,7 @@ def test_a_failure_of_a_map_ends_only_its_item(world: World, status: Status) -> 
     world.finish(peer, world.place_one())
     job = world.job(id)
     assert (job.state, job.cause) == (JobState.FAILED, "task 0: boom")
-    assert job.counts == [0, 0, 1, 1, 0]
+    assert job.counts == [0, 0, 1, 1, 0, 0]
 
 
 def test_the_cause_of_a_job_that_goes_on_fits_its_row(world: World) -> None:
