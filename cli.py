@@ -275,6 +275,18 @@ def policy(
     return commands.policy(commands.Target(master, timeout, json), name)
 
 
+@command("drain", "drenar")
+def drain(
+    slaves: Annotated[list[str], typer.Argument(metavar="SLAVE…", help="Names of slaves.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Give them work again.")] = False,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Give slaves nothing new; what they run they end."""
+    return commands.drain(commands.Target(master, timeout, json), slaves, undo)
+
+
 # --- Nodes ------------------------------------------------------------------------------------
 
 command("master", "maestro")(launchers.master)

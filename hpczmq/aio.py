@@ -103,6 +103,10 @@ class Client:
         """Cancel every job that has not started; gives back which."""
         return await asyncio.to_thread(self._sync.clear)
 
+    async def drain(self, slaves: Iterable[str], *, undo: bool = False) -> tuple[str, ...]:
+        """Give slaves nothing new; with `undo`, give them work again."""
+        return await asyncio.to_thread(lambda: self._sync.drain(slaves, undo=undo))
+
     async def policy(self, name: str) -> None:
         """Choose slaves by this policy from now on."""
         await asyncio.to_thread(self._sync.policy, name)

@@ -23,6 +23,7 @@ from hpczmq.messages import (
     Cancel,
     ClusterAnswer,
     Done,
+    Drain,
     ExplainAnswer,
     JobsAnswer,
     Message,
@@ -258,6 +259,10 @@ class Client:
     def policy(self, name: str) -> None:
         """Choose slaves by this policy from now on."""
         self._ask(SetPolicy(0, name), Done)
+
+    def drain(self, slaves: Iterable[str], *, undo: bool = False) -> tuple[str, ...]:
+        """Give slaves nothing new; what they have they end. With `undo`, give them work again."""
+        return self._ask(Drain(0, tuple(slaves), undo), Done).names
 
     def ping(self) -> Pong:
         """A sign of life of the master."""

@@ -287,6 +287,16 @@ def policy(target: Target, name: str) -> int:
     return 0
 
 
+def drain(target: Target, slaves: Sequence[str], undo: bool) -> int:
+    """Give slaves nothing new, or work again."""
+    with target.client() as client:
+        names = client.drain(slaves, undo=undo)
+    word = "get work again" if undo else "get nothing new"
+    facts = {"slaves": names, "draining": not undo}
+    target.output.show(Text(f"{word}: {', '.join(map(shown, names))}"), facts)
+    return 0
+
+
 def ping(target: Target, address: str) -> int:
     """Ask one node directly: who it is, how it is, how far."""
     where = transport.address_of(address)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from hpczmq import config
+from hpczmq.errors import ConfigError
 from hpczmq.nodes import launch
 from hpczmq.options import Bind, ControlBind, Insecure, LogLevel, Master, Name
 
@@ -39,6 +40,14 @@ def slave(
     bind: Annotated[
         str | None, typer.Option("--bind", help='HOST:PORT to answer pings on, or "off".')
     ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option("--grace", metavar="S", help="SIGTERM: seconds to end what runs."),
+    ] = None,
+    walltime: Annotated[
+        str | None,
+        typer.Option("--walltime", metavar="[[H:]M:]S", help="End by itself before this time."),
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -49,6 +58,8 @@ def slave(
             name=name,
             slots=slots,
             bind=bind,
+            grace_s=grace,
+            walltime_s=seconds_of("--walltime", walltime),
             insecure=insecure or None,
             log_level=log_level,
         )
@@ -78,6 +89,19 @@ def memoria(
             log_level=log_level,
         )
     )
+
+
+def seconds_of(option: str, text: str | None) -> float | None:
+    """Seconds, from what resource managers call a time: S, M:S or H:M:S."""
+    if text is None:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+        if len(parts) > 3 or min(parts) < 0:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(f"{option} = {text}: must be seconds, M:S or H:M:S") from None
+    return sum(part * 60.0**place for place, part in enumerate(reversed(parts)))
 
 
 def _settings(**given: Any) -> config.Config:

@@ -135,6 +135,11 @@ worker_start_s: Final = 30.0
 #: Workers whose socket pairs are closed may take so long to end by themselves, all of them
 #: together: an idle one needs some 10 ms, and a user who stops a slave notices from here on.
 worker_end_s: Final = 0.3
+#: A slave that is told to end (SIGTERM) may go on so long with what it runs; then it hands that
+#: back. With all that follows it is gone within the 10 seconds after which Docker kills.
+grace_s_default: Final = 8.0
+#: What it has computed by then may take so long to be acknowledged.
+farewell_s: Final = 1.0
 #: A slave each of whose workers has died so often while starting takes no lease until one is up.
 stumbles_max: Final = 3
 
@@ -179,5 +184,6 @@ assert tiff_tile_pixels % 16 == 0, "as TIFF wants it"
 assert chunk_credit < socket_messages_max, "credit ends before the socket's own mark"
 assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
 assert crash_limit * log_told_chars_max < error_chars_max, "the cause is not cut off by the log"
+assert grace_s_default + farewell_s + worker_end_s < 10.0, "docker stop waits no longer"
 assert report_flush_s <= lease_work_s, "a full lease is reported as one message"
 assert cpu_clear_percent < cpu_saturated_percent, "hysteresis"

@@ -186,6 +186,15 @@ class Heartbeat:
     leases: Leases
     #: The newest control generation that this node has heard on PUB or been told.
     generation: Count
+    #: Whether this slave is about to end, and takes nothing new.
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A slave hands these leases back: what is open of them runs elsewhere."""
+
+    leases: Leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,8 +316,17 @@ class SetPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Give these slaves nothing new; with `undo`, give them work again."""
+
+    request: Count
+    slaves: Annotated[tuple[Name, ...], Bounds(1, limits.rows_max)]
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """It was done, to these jobs."""
+    """It was done, to these (jobs, slaves)."""
 
     request: Count
     names: Names
@@ -358,43 +376,21 @@ class AlertsAnswer:
 # fmt: off
 Message = (
     Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
-    | Assign | Revoke | Report | Ack | Heartbeat | Beat
+    | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
-    | Cancel | SetPolicy | Done | ExplainAnswer
+    | Cancel | SetPolicy | Done | ExplainAnswer | Drain
     | Sample | MetricsAnswer | AlertsAnswer
 )
 # fmt: on
 
 #: Number of each kind on the wire.
+# fmt: off
 KINDS: Final[dict[int, type[Message]]] = {
-    1: Hello,
-    2: Welcome,
-    3: Introduce,
-    4: Reject,
-    5: Ping,
-    6: Pong,
-    7: Goodbye,
-    8: Control,
-    16: Assign,
-    17: Revoke,
-    18: Report,
-    19: Ack,
-    20: Heartbeat,
-    21: Beat,
-    32: Submit,
-    33: Submitted,
-    34: Fetch,
-    35: Chunk,
-    36: Ended,
-    37: Ask,
-    38: ClusterAnswer,
-    39: JobsAnswer,
-    40: SlavesAnswer,
-    41: Cancel,
-    42: SetPolicy,
-    43: Done,
-    44: ExplainAnswer,
-    48: Sample,
-    49: MetricsAnswer,
-    50: AlertsAnswer,
+    1: Hello, 2: Welcome, 3: Introduce, 4: Reject, 5: Ping, 6: Pong, 7: Goodbye, 8: Control,
+    16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
+    32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
+    39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
+    45: Drain,
+    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
 }
+# fmt: on

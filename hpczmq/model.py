@@ -65,6 +65,7 @@ class SlaveState(IntEnum):
     SILENT = 2  # not heard for `silent_heartbeats`: nothing new goes there
     LOST = 3  # not heard for `lost_heartbeats`, or cut off: its tasks went elsewhere
     LEFT = 4  # said goodbye
+    DRAINING = 5  # ends what it has, and gets nothing new
 
     @property
     def gone(self) -> bool:
@@ -273,6 +274,8 @@ class SlaveInfo:
     silent_s: Seconds
     generation: Count
     metrics: Metrics
+    #: Why it gets nothing new, if somebody decided so.
+    reason: Text = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ _STATE_STYLES = {
     "silent": "yellow",
     "lost": "bold red",
     "left": "dim",
+    "draining": "yellow",
 }
 
 
@@ -119,9 +120,10 @@ def jobs(rows: Sequence[JobInfo]) -> Table:
 
 def slaves(rows: Sequence[SlaveInfo]) -> Table:
     """Slaves of the master."""
+    why = any(row.reason for row in rows)
     made = table(
         "Slaves", "name", "state", ">slots", ">busy", ">held", ">done", ">CPU", ">free memory",
-        ">latency", ">heard",
+        ">latency", ">heard", *(["why"] if why else []),
     )  # fmt: skip
     for row in rows:
         made.add_row(
@@ -129,7 +131,7 @@ def slaves(rows: Sequence[SlaveInfo]) -> Table:
             str(0 if row.state.gone else row.metrics.slots_busy), str(row.tasks),
             str(row.metrics.tasks_done), f"{row.metrics.cpu_percent:.0f} %",
             size(row.metrics.memory_free_bytes), f"{row.metrics.latency_s * 1e3:.1f} ms",
-            f"{seconds(row.silent_s)} ago",
+            f"{seconds(row.silent_s)} ago", *([Text(shown(row.reason, 200))] if why else []),
         )  # fmt: skip
     return made
 

@@ -93,6 +93,7 @@ def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
         silent_s=now - slave.heard_s,
         generation=slave.generation,
         metrics=slave.metrics,
+        reason=slave.reason,
     )
 
 

@@ -92,7 +92,8 @@ def _why_waiting(state: ClusterState, job: JobRecord) -> Iterator[str]:
         yield f"no slave that offers {job.capability} can take anything now"
     for slave in able:
         if slave.state is not SlaveState.READY:
-            yield f"{slave.name}, which offers {job.capability}, is {slave.state.name.lower()}"
+            why = f": {slave.reason}" if slave.reason else ""
+            yield f"{slave.name}, which offers {job.capability}, is {slave.state.name.lower()}{why}"
     before = 0
     for priority in sorted(state.queues):
         if priority < job.submit.priority:

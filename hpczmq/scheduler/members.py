@@ -70,8 +70,8 @@ def heard(state: ClusterState, slave: SlaveRecord, now: float) -> None:
     """A slave gave a sign of life."""
     slave.heard_s = now
     attempts.forgive(state, slave)
-    if slave.state is not SlaveState.READY:
-        _move(slave, SlaveState.READY)
+    if slave.state is not slave.rest:
+        _move(slave, slave.rest)
     ledger.mark_free(state, slave)
 
 
@@ -80,6 +80,8 @@ def heartbeat(
 ) -> None:
     """A slave says how it is and what it holds."""
     slave.metrics, slave.generation = beat.metrics, beat.generation
+    if beat.draining and slave.rest is SlaveState.READY:
+        close(state, slave, SlaveState.DRAINING, "is about to end")
     reconcile(state, slave, beat.leases, now - _grace(state))
     state.actions.append(Send(peer, Beat(beat.sequence)))
     if beat.generation < state.control.generation:
@@ -102,6 +104,31 @@ def reconcile(
     unknown = tuple(id for id in held if id not in slave.leases)
     if unknown and slave.peer is not None:
         state.actions.append(Send(slave.peer, Revoke(unknown)))
+
+
+def take_back(state: ClusterState, slave: SlaveRecord, leases: tuple[int, ...], now: float) -> None:
+    """A slave hands leases back: it is about to end."""
+    for lease in [slave.leases[id] for id in dict.fromkeys(leases) if id in slave.leases]:
+        ledger.give_back(state, lease, now)
+
+
+def close(state: ClusterState, slave: SlaveRecord, new: SlaveState, reason: str) -> None:
+    """Give a slave nothing new until it is opened again; what it has it may end."""
+    state.actions.append(Note(f"slave {slave.name} gets nothing new: {reason}"))
+    _rest(state, slave, new, reason)
+
+
+def open_again(state: ClusterState, slave: SlaveRecord) -> None:
+    """Give a slave work again."""
+    state.actions.append(Note(f"slave {slave.name} gets work again"))
+    _rest(state, slave, SlaveState.READY, "")
+
+
+def _rest(state: ClusterState, slave: SlaveRecord, new: SlaveState, reason: str) -> None:
+    heard, slave.rest, slave.reason = slave.state is slave.rest, new, reason
+    if heard and slave.state is not new:
+        _move(slave, new)
+    ledger.mark_free(state, slave)
 
 
 def _grace(state: ClusterState) -> float:
@@ -198,7 +225,7 @@ def tick(state: ClusterState, now: float) -> None:
             lose(state, slave, f"silent for {silent_s:.1f} s", now)
         elif silent_s > _PROBE_HEARTBEATS * beat_s and slave.peer is not None:
             state.actions.append(Send(slave.peer, Beat(0)))
-            if slave.state is SlaveState.READY and silent_s > limits.silent_heartbeats * beat_s:
+            if slave.state is slave.rest and silent_s > limits.silent_heartbeats * beat_s:
                 _move(slave, SlaveState.SILENT)
                 slave.doubted_s = now
                 ledger.mark_free(state, slave)

@@ -137,6 +137,9 @@ class SlaveRecord:
     capabilities: frozenset[str]
     heard_s: float
     state: SlaveState = SlaveState.READY
+    #: What it is as long as it is heard: READY, or closed (DRAINING); and why it is closed.
+    rest: SlaveState = SlaveState.READY
+    reason: str = ""
     #: When it became SILENT last.
     doubted_s: float = 0.0
     #: Leases it holds, oldest first.

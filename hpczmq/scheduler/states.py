@@ -61,6 +61,14 @@ SLAVE_MOVES: Final[dict[tuple[SlaveState, SlaveState], str]] = {
     (SlaveState.LOST, SlaveState.READY): "heard again",
     (SlaveState.LOST, SlaveState.LEFT): "goodbye",
     (SlaveState.LEFT, SlaveState.READY): "heard again",
+    (SlaveState.READY, SlaveState.DRAINING): "somebody wants it so, or it is about to end",
+    (SlaveState.DRAINING, SlaveState.READY): "drain --undo",
+    (SlaveState.DRAINING, SlaveState.SILENT): "no heartbeat lately",
+    (SlaveState.DRAINING, SlaveState.LOST): "its connection is gone",
+    (SlaveState.DRAINING, SlaveState.LEFT): "goodbye",
+    (SlaveState.SILENT, SlaveState.DRAINING): "heard again",
+    (SlaveState.LOST, SlaveState.DRAINING): "heard again",
+    (SlaveState.LEFT, SlaveState.DRAINING): "heard again",
 }
 
 

@@ -62,4 +62,12 @@ class Stop:
     """The slave is to end now."""
 
 
-Event = Received | SlotReady | SlotAnswered | SlotDied | Tick | Stop
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The slave is to end when what runs has ended, in so many seconds at most."""
+
+    within_s: float
+    reason: str
+
+
+Event = Received | SlotReady | SlotAnswered | SlotDied | Tick | Stop | Drain

@@ -215,6 +215,7 @@ class Lab:
     ) -> Program:  # fmt: skip
         """Start a slave without a port of its own unless told otherwise."""
         bind = [] if "--bind" in arguments else ["--bind", "off"]
+        bind += [] if "--grace" in arguments else ["--grace", "0"]  # tests have no time
         common = ["--master", master, "--name", name, "--slots", str(slots)]
         return self.node("slave", *common, *bind, *arguments, env=env)
 

@@ -192,6 +192,71 @@ def test_an_attempt_is_told_with_what_its_worker_printed_and_used(lab: Lab) -> N
     assert only.popen.poll() is None
 
 
+# --- Slaves that are told to go -------------------------------------------------------------------
+
+
+def slept(lab: Lab, *arguments: str, slots: int = 1) -> tuple[hpczmq.Client, Program]:
+    """A cluster with one slave, which has time to end what it runs."""
+    master = lab.master()
+    leaving = lab.slave(master.address, "leaving", *arguments, slots=slots)
+    return hpczmq.Client(master.address), leaving
+
+
+def test_a_slave_that_gets_sigterm_ends_what_it_runs_and_nothing_is_run_twice(lab: Lab) -> None:
+    client, leaving = slept(lab, "--grace", "30")
+    with client:
+        tasks = client.map("sleep", [{"seconds": 1.0}] * 3)
+        until_busy(client)
+        leaving.send(signal.SIGTERM)
+        until(lambda: slave(client, "leaving").state is SlaveState.DRAINING, "it drains")
+        assert leaving.wait() == 0
+        assert [task.done() for task in tasks].count(True) == 1
+        assert slave(client, "leaving").state is SlaveState.LEFT
+        lab.slave(client.address.removeprefix("tcp://"), "staying")
+        assert [task.result(60) for task in tasks] == [1.0] * 3
+        (row,) = client.jobs()
+        # One that waited there may have been handed back, and was never begun.
+        assert (row.done, row.failed) == (3, 0)
+        assert not client.explain(row.id).attempts
+
+
+@pytest.mark.parametrize("how", ["grace", "walltime"])
+def test_a_slave_is_gone_in_time_and_what_it_ran_runs_elsewhere(lab: Lab, how: str) -> None:
+    began = time.monotonic()
+    arguments = {"grace": ["--grace", "1"], "walltime": ["--grace", "3", "--walltime", "0:06"]}
+    client, leaving = slept(lab, *arguments[how])
+    with client:
+        job = client.submit(hpczmq.Job("sleep", {"seconds": 9.0}))
+        until_busy(client)
+        if how == "grace":
+            began = time.monotonic()
+            leaving.send(signal.SIGTERM)
+        assert leaving.wait() == 0
+        took_s = time.monotonic() - began
+        assert 0.9 < took_s < (4.0 if how == "grace" else 6.0 + 1.0)  # and its start
+        lab.slave(client.address.removeprefix("tcp://"), "staying")
+        assert job.result(60) == 9.0
+        assert not client.explain(f"{job.id}/0").attempts, "it counts against nothing"
+
+
+def test_a_drained_slave_gets_nothing_until_it_is_let_back(lab: Lab) -> None:
+    client, (master, *_) = cluster(lab, "first", "second")
+    with client:
+        lab.run("drain", "first", "--master", master.address).fine()
+        assert slave(client, "first").state is SlaveState.DRAINING
+        shown = lab.run("slaves", "--master", master.address).fine().out
+        assert "draining" in shown
+        tasks = client.map("sleep", [{"seconds": 0.2}] * 5)
+        assert [task.result(60) for task in tasks] == [0.2] * 5
+        assert slave(client, "first").metrics.tasks_done == 0
+        undone = lab.run("drenar", "first", "--undo", "--json", "--master", master.address)
+        assert undone.fine().json() == {"slaves": ["first"], "draining": False}
+        assert slave(client, "first").state is SlaveState.READY
+        refused = lab.run("drain", "nobody", "--master", master.address)
+        assert refused.code != 0
+        assert "no slave nobody is here" in refused.err
+
+
 # --- The master -----------------------------------------------------------------------------------
 
 

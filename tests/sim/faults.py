@@ -81,7 +81,10 @@ class Chaos:
     def stop_slave(self) -> None:
         """A slave is told to stop."""
         slave = self.rng.choice(self.world.slaves)
-        slave.stop()
+        if self.rng.random() < 0.5:
+            slave.drain(self.rng.uniform(0.0, 3.0))
+        else:
+            slave.stop()
         self._come_back(slave)
 
     def kill_worker(self) -> None:

@@ -12,6 +12,7 @@ from hpczmq.model import Metrics, Outcome, Task
 from hpczmq.wire import Buffer
 from hpczmq.worker import (
     Action,
+    Drain,
     Event,
     Exit,
     KillSlot,
@@ -170,6 +171,10 @@ class SlaveNode(Node):
     def stop(self) -> None:
         """End on purpose."""
         self.post(lambda: self.handle(Stop()))
+
+    def drain(self, within_s: float) -> None:
+        """End when what runs has ended."""
+        self.post(lambda: self.handle(Drain(within_s, "told to end")))
 
     def tick(self) -> None:
         self.handle(Tick(Metrics(cpu_percent=self.cpu_percent)))

@@ -13,6 +13,7 @@ from hpczmq.messages import (
     Cancel,
     Chunk,
     Done,
+    Drain,
     Ended,
     Heartbeat,
     Message,
@@ -25,6 +26,7 @@ from hpczmq.model import JobState, SlaveState, Status
 from hpczmq.scheduler.events import Stop
 from hpczmq.scheduler.state import SlaveRecord
 from tests.sim.network import Censor, Weather
+from tests.sim.oracle import Stored
 from tests.sim.settings import Settings
 from tests.sim.slave import SlotProcess
 from tests.sim.work import Fate, SimJob
@@ -376,6 +378,70 @@ def test_a_task_that_takes_too_long_is_killed_and_its_neighbours_are_not() -> No
         order = it.order(job)
         it.finish()
         assert [o.index for o in order.got.values() if o.status is Status.TIMEOUT] == [5]
+
+
+def test_a_slave_that_drains_ends_what_it_runs_and_nothing_runs_twice() -> None:
+    with world(slaves=2, prefetch_below_s=100.0) as it:
+        order = it.order(SimJob(0, 8, task_s=1.0, steady=True))
+        it.until(lambda: len(it.oracle.stored.get(order.id, Stored()).outcomes) >= 2, 5.0)
+        leaving = it.slaves[0]
+        held = set(leaving.core.queue)
+        assert held
+        leaving.drain(5.0)
+        it.until(lambda: not leaving.alive, 3.0)
+        it.until(lambda: order.info is not None, 10.0)
+        assert it.oracle.begun[order.id] == 8, "what had not begun ran elsewhere"
+        assert noted(it, "left (told to end)")()
+        leaving.start()
+        it.finish()
+
+
+def test_a_slave_that_drains_hands_back_what_takes_too_long() -> None:
+    with world(slaves=2) as it:
+        order = it.order(SimJob(0, 2, task_s=20.0, steady=True))
+        it.until(lambda: len(running(it)) == 2, 5.0)
+        slave = it.slaves[0]
+        slave.drain(3.0)
+        it.run_for(2.5)
+        assert slave.alive
+        it.until(lambda: not slave.alive, 1.0)
+        slave.start()
+        it.finish()
+        assert it.oracle.begun[order.id] == 3
+        assert not it.oracle.losses, "a stop on purpose counts against nothing"
+
+
+def test_what_a_draining_slave_has_done_is_not_lost_with_a_report() -> None:
+    with world(slaves=1, farewell_s=10.0) as it:
+        it.setting.network.censor = lose(Report, 1)
+        order = it.order(SimJob(0, 1, task_s=1.0, steady=True))
+        it.until(lambda: len(running(it)) == 1, 5.0)
+        slave = it.slaves[0]
+        slave.drain(5.0)
+        it.until(lambda: not slave.alive, 10.0)
+        assert it.oracle.begun[order.id] == 1
+        assert len(it.oracle.stored[order.id].outcomes) == 1
+        slave.start()
+        it.finish()
+
+
+def test_a_drained_slave_gets_nothing_until_it_is_let_back_whatever_happens_to_it() -> None:
+    with world(slaves=2, lost_shown_s=60.0) as it:
+        slave, client = it.slaves[0], it.clients[0]
+        client.ask(Drain(0, (slave.name,)))
+        it.run_for(1.0)
+        it.setting.network.cut(slave.dealer, 6.0)
+        it.run_for(8.0)
+        books = it.master.core.state.slaves[slave.instance]
+        assert books.state is SlaveState.DRAINING, "it was lost, and is back"
+        order = it.order(SimJob(0, 6, task_s=1.0, steady=True))
+        it.until(lambda: order.info is not None, 10.0)
+        assert {lease.instance for lease in it.oracle.granted.values()} == {it.slaves[1].instance}
+        client.ask(Drain(0, (slave.name,), undo=True))
+        it.run_for(1.0)
+        it.order(SimJob(1, 2, task_s=1.0, steady=True))
+        it.until(lambda: len(running(it)) == 2, 3.0)
+        it.finish()
 
 
 # --- What users want ----------------------------------------------------------------------------

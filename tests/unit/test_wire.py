@@ -44,8 +44,9 @@ FORMAT = {
     17: "Revoke leases",
     18: "Report report lease job outcomes usage",
     19: "Ack reports",
-    20: "Heartbeat sequence metrics leases generation",
+    20: "Heartbeat sequence metrics leases generation draining",
     21: "Beat sequence",
+    22: "Return leases",
     32: "Submit request uid kernel params items name priority timeout_s retries deadline_s",
     33: "Submitted request job tasks",
     34: "Fetch request job cursor credit",
@@ -59,6 +60,7 @@ FORMAT = {
     42: "SetPolicy request policy",
     43: "Done request names",
     44: "ExplainAnswer request id state reasons attempts",
+    45: "Drain request slaves undo",
     48: "Sample node instance metrics",
     49: "MetricsAnswer request nodes",
     50: "AlertsAnswer request alerts",
@@ -73,7 +75,8 @@ INSIDE = {
     " tasks_done tasks_failed",
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
     " attempts cause",
-    "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics",
+    "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics"
+    " reason",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
     " memorias",
@@ -83,7 +86,7 @@ INSIDE = {
 ENUMS = {
     "Role": "CLIENT=1 SLAVE=2 MEMORIA=3 MASTER=4",
     "JobState": "QUEUED=1 RUNNING=2 DONE=3 FAILED=4 CANCELLED=5",
-    "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4",
+    "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4 DRAINING=5",
     "Status": "VALUE=1 ARRAY=2 ERROR=3 CRASH=4 TIMEOUT=5",
     "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6",
 }
@@ -145,9 +148,9 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
         ),
         (
             BEAT,
-            "951407"
+            "961407"
             "99cb3ff8000000000000cb000000000000000000cb0000000000000000cb000000000000000000000300"
-            "9204cd012c02",
+            "9204cd012c02c2",
         ),
     ],
     ids=lambda value: type(value).__name__,
