@@ -116,6 +116,14 @@ retries_max: Final = 100
 #: It waits so long before the second try, twice as long before each further one, and so at most.
 retry_s_min: Final = 1.0
 retry_s_max: Final = 60.0
+#: A task that failed on a slave goes elsewhere for so long, if there is an elsewhere.
+avoid_s: Final = 30.0
+#: So many tasks that failed on a slave and succeeded elsewhere, within this time, and more of them
+#: than succeeded there meanwhile: then it is the slave, and it gets nothing new until its
+#: probation. After that a single one is enough.
+quarantine_limit: Final = 3
+quarantine_window_s: Final = 600.0
+probation_s: Final = 300.0
 #: Attempts that a job remembers: those that went wrong, and what became of their tasks.
 attempts_kept_max: Final = 100
 #: The last lines that a worker printed during an attempt, and how much of each.
@@ -177,6 +185,7 @@ assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with
 assert items_per_job_max <= tasks_per_job_max
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"
 assert retry_s_min <= retry_s_max
+assert probation_s < quarantine_window_s, "what it was in quarantine for still counts after it"
 assert priority_min <= priority_default <= priority_max
 assert tile_pixels_max**2 * 4 <= buffer_bytes_max, "the largest tile fits a buffer"
 assert overview_side_pixels_max**2 <= png_pixels_max, "the overview is a PNG file itself"

@@ -66,6 +66,7 @@ class SlaveState(IntEnum):
     LOST = 3  # not heard for `lost_heartbeats`, or cut off: its tasks went elsewhere
     LEFT = 4  # said goodbye
     DRAINING = 5  # ends what it has, and gets nothing new
+    QUARANTINED = 6  # tasks failed there that succeeded elsewhere: nothing new goes there
 
     @property
     def gone(self) -> bool:

@@ -35,6 +35,7 @@ _STATE_STYLES = {
     "lost": "bold red",
     "left": "dim",
     "draining": "yellow",
+    "quarantined": "bold red",
 }
 
 

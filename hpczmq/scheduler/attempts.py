@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import inf
 
 from hpczmq import limits
 from hpczmq.messages import Report
-from hpczmq.model import Outcome, Status, Usage
+from hpczmq.model import Outcome, SlaveState, Status, Usage
 from hpczmq.scheduler.state import Attempt, Blame, ClusterState, JobRecord, Lease, SlaveRecord
 
 #: What a line costs beside its characters.
@@ -41,11 +42,54 @@ def note(
     ]
     if died:
         _keep(state, job, slave, died, usage, now)
+    _judge(state, job, slave, report, fresh, now)
     known = job.crashes.keys() | job.tries.keys()
     for outcome in fresh:
         told = outcome.status is not Status.CRASH and not outcome.status.good
         if told or (outcome.status.good and outcome.index in known):
             _keep(state, job, slave, [outcome], usage, now)
+
+
+def _judge(
+    state: ClusterState,
+    job: JobRecord,
+    slave: SlaveRecord,
+    report: Report,
+    fresh: Sequence[Outcome],
+    now: float,
+) -> None:
+    """Remember where tasks fail by themselves, and count it where others succeed with them."""
+    lease = state.leases.get(report.lease)
+    alone = lease is not None and lease.size == 1
+    for outcome in fresh:
+        index, status = outcome.index, outcome.status
+        if status.good:
+            slave.good += bool(slave.strikes)
+            for instance in job.failed_on.pop(index, {}):
+                other = state.slaves.get(instance)
+                if other is not None and other is not slave:
+                    other.strikes.append(now)
+                    state.struck.add(instance)
+            continue
+        by_itself = status is Status.ERROR or (status is Status.CRASH and alone and report.report)
+        if by_itself and job.leases.get(index) == report.lease:  # else it is no news
+            job.failed_on.setdefault(index, {})[slave.instance] = now
+
+
+def avoided(state: ClusterState, job: JobRecord, slave: SlaveRecord, now: float) -> set[int]:
+    """The tasks that should not go to a slave, since they failed there lately, and others are
+    ready on which they did not."""
+    return {
+        index
+        for index, where in job.failed_on.items()
+        if now - where.get(slave.instance, -inf) < limits.avoid_s
+        and any(
+            other.state is SlaveState.READY
+            and job.capability in other.capabilities
+            and other.instance not in where
+            for other in state.slaves.values()
+        )
+    }
 
 
 def _keep(

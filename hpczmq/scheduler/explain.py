@@ -164,5 +164,8 @@ def _task(state: ClusterState, job: JobRecord, index: int, now: float) -> Iterat
         yield _crashes(job, index)
     elif index in job.crashes:
         yield "it was in a worker or slave that was lost with several tasks: it runs alone next"
+    for instance in job.failed_on.get(index, ()):
+        if instance in state.slaves:
+            yield f"it failed on {state.slaves[instance].name}: it goes elsewhere if it can"
     for attempt in attempts.of_task(job, index):
         yield f"attempt {attempts.words(attempt)}"

@@ -35,6 +35,9 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     alarms = {(alarm[2], alarm[3], alarm[0]) for alarm in state.alarms}
     for index, due_s in job.due.items():
         assert (job.id, index, due_s) in alarms, f"{job.id}/{index} will never be tried again"
+    open_states = (TaskState.WAITING, TaskState.LEASED, TaskState.DELAYED)
+    closed = [index for index in job.failed_on if job.states[index] not in open_states]
+    assert not closed, f"{job.id}: {closed} have ended, and are still avoided"
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if i < job.next}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
@@ -67,7 +70,10 @@ def _check_leases(state: ClusterState) -> None:
 def _check_slaves(state: ClusterState) -> None:
     peers = [(s.peer, s.instance) for s in state.slaves.values() if s.peer is not None]
     assert sorted(peers) == sorted(state.peers.items()), "each connection belongs to one slave"
+    assert not state.struck, "a strike is judged at once"
     for slave in state.slaves.values():
+        closed = slave.rest in (SlaveState.DRAINING, SlaveState.QUARANTINED)
+        assert closed == bool(slave.reason), f"{slave.name} says why, exactly while it is closed"
         assert len(slave.leases) <= 2 * slave.slots, f"{slave.name} is over its credit"
         if slave.state.gone:
             assert not slave.leases, f"{slave.name} is gone, with leases"

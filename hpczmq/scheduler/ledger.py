@@ -7,7 +7,8 @@ often a task was handed out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from heapq import heappush
 from itertools import takewhile
@@ -74,8 +75,18 @@ def enqueue(state: ClusterState, job: JobRecord) -> None:
 # --- Leases -----------------------------------------------------------------------------------
 
 
-def take(job: JobRecord, count: int) -> list[int]:
-    """Up to `count` waiting indices, handed-back ones first; a suspect comes alone."""
+def take(job: JobRecord, count: int, avoided: Collection[int] = ()) -> list[int]:
+    """Up to `count` waiting indices but those to be avoided, handed-back ones first; a suspect
+    comes alone."""
+    aside = [index for index in job.returned if index in avoided] if avoided else []
+    if aside:
+        job.returned = deque(index for index in job.returned if index not in avoided)
+    taken = _take(job, count)
+    job.returned.extend(aside)
+    return taken
+
+
+def _take(job: JobRecord, count: int) -> list[int]:
     taken: list[int] = []
     while job.returned and len(taken) < count:
         index = job.returned[0]
@@ -227,6 +238,7 @@ def settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
     index = outcome.index
     move_task(state, job, index, TaskState.DONE if outcome.status.good else TaskState.FAILED, now)
     job.due.pop(index, None)
+    job.failed_on.pop(index, None)
     state.tasks_done += 1
     if not outcome.status.good and not job.cause:
         place, text = f"task {index}: ", outcome.value.decode(errors="replace")
@@ -322,6 +334,7 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
         job.counts[open_state] = 0
     job.leases.clear()
     job.due.clear()
+    job.failed_on.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
     job.tasks, job.submit = (), replace(job.submit, items=())

@@ -163,6 +163,7 @@ class Scheduler:
                     self._reject(peer, "report", "too large" if large else reason)
                     return
                 ledger.accept(self.state, slave, message, buffers, now)
+                members.judge(self.state, now)
                 self._send(peer, Ack((message.report,)))
             case Heartbeat():
                 members.heartbeat(self.state, slave, peer, message, now)
@@ -252,7 +253,7 @@ class Scheduler:
             case SetPolicy():
                 done = self._set_policy(order)
             case Drain():
-                done = self._drain(order)
+                done = self._drain(order, now)
             case _:
                 assert_never(order)
         orders[key] = done
@@ -274,7 +275,7 @@ class Scheduler:
             ledger.end(state, job, JobState.CANCELLED, "cancelled by a client", now)
         return Done(cancel.request, tuple(job.id for job in done))
 
-    def _drain(self, drain: Drain) -> Message:
+    def _drain(self, drain: Drain, now: float) -> Message:
         here = [slave for slave in self.state.slaves.values() if not slave.state.gone]
         chosen = [slave for slave in here if slave.name in drain.slaves]
         unknown = [name for name in drain.slaves if name not in {slave.name for slave in chosen}]
@@ -285,7 +286,7 @@ class Scheduler:
             if drain.undo:
                 members.open_again(self.state, slave)
             else:
-                members.close(self.state, slave, SlaveState.DRAINING, "drained by a client")
+                members.close(self.state, slave, SlaveState.DRAINING, "drained by a client", now)
         return Done(drain.request, tuple(dict.fromkeys(slave.name for slave in chosen)))
 
     def _set_policy(self, wish: SetPolicy) -> Message:

@@ -80,8 +80,8 @@ def heartbeat(
 ) -> None:
     """A slave says how it is and what it holds."""
     slave.metrics, slave.generation = beat.metrics, beat.generation
-    if beat.draining and slave.rest is SlaveState.READY:
-        close(state, slave, SlaveState.DRAINING, "is about to end")
+    if beat.draining and slave.rest is not SlaveState.DRAINING:
+        close(state, slave, SlaveState.DRAINING, "is about to end", slave.heard_s)
     reconcile(state, slave, beat.leases, now - _grace(state))
     state.actions.append(Send(peer, Beat(beat.sequence)))
     if beat.generation < state.control.generation:
@@ -112,14 +112,49 @@ def take_back(state: ClusterState, slave: SlaveRecord, leases: tuple[int, ...], 
         ledger.give_back(state, lease, now)
 
 
-def close(state: ClusterState, slave: SlaveRecord, new: SlaveState, reason: str) -> None:
+def judge(state: ClusterState, now: float) -> None:
+    """Quarantine those of the slaves that just got a strike on which too much fails, unless one
+    of them is the last that is ready with something that it offers.
+    """
+    for instance in sorted(state.struck):
+        slave = state.slaves[instance]
+        while now - slave.strikes[0] > limits.quarantine_window_s:
+            slave.strikes.popleft()
+        strikes = len(slave.strikes)
+        guilty = strikes >= limits.quarantine_limit and strikes > slave.good
+        if guilty and slave.rest is SlaveState.READY and _can_be_missed(state, slave):
+            window_s, good = limits.quarantine_window_s, slave.good
+            reason = f"{strikes} tasks failed here in {window_s:.0f} s that succeeded elsewhere"
+            close(state, slave, SlaveState.QUARANTINED, f"{reason}, {good} did not", now)
+    state.struck.clear()
+
+
+def _can_be_missed(state: ClusterState, slave: SlaveRecord) -> bool:
+    others = [s for s in state.slaves.values() if s is not slave and s.state is SlaveState.READY]
+    return slave.capabilities <= {what for other in others for what in other.capabilities}
+
+
+def _probation(state: ClusterState, slave: SlaveRecord, now: float) -> None:
+    """Let a slave back whose quarantine has lasted long enough; one more strike will do."""
+    over = now - slave.closed_s >= limits.probation_s
+    if slave.rest is SlaveState.QUARANTINED and over:
+        open_again(state, slave)
+        slave.strikes.extend([now] * (limits.quarantine_limit - 1))
+
+
+def close(
+    state: ClusterState, slave: SlaveRecord, new: SlaveState, reason: str, now: float
+) -> None:
     """Give a slave nothing new until it is opened again; what it has it may end."""
     state.actions.append(Note(f"slave {slave.name} gets nothing new: {reason}"))
+    slave.closed_s = now
     _rest(state, slave, new, reason)
 
 
 def open_again(state: ClusterState, slave: SlaveRecord) -> None:
-    """Give a slave work again."""
+    """Give a slave work again, and forget what it was closed for."""
+    slave.strikes.clear()
+    slave.good = 0
     state.actions.append(Note(f"slave {slave.name} gets work again"))
     _rest(state, slave, SlaveState.READY, "")
 
@@ -212,6 +247,7 @@ def tick(state: ClusterState, now: float) -> None:
     """Look at the clock: who is silent, who is lost, who can be forgotten."""
     beat_s = state.heartbeat_s
     for slave in list(state.slaves.values()):
+        _probation(state, slave, now)
         silent_s = now - slave.heard_s
         if slave.state.gone:
             if silent_s > limits.lost_shown_s:

@@ -16,7 +16,7 @@ from math import inf
 from hpczmq import limits
 from hpczmq.messages import Assign
 from hpczmq.model import Policy, Task
-from hpczmq.scheduler import ledger
+from hpczmq.scheduler import attempts, ledger
 from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 
@@ -35,7 +35,7 @@ def place(state: ClusterState, now: float) -> None:
             if job.capability in exhausted and mean_s >= exhausted[job.capability]:
                 continue
             _place_job(state, job, now)
-            if job.waiting:
+            if job.waiting and not job.failed_on:
                 exhausted[job.capability] = mean_s
 
 
@@ -46,7 +46,10 @@ def _place_job(state: ClusterState, job: JobRecord, now: float) -> None:
         slave = chooser.next()
         if slave is None:
             return
-        indices = ledger.take(job, lease_tasks(job, slots))
+        avoided = attempts.avoided(state, job, slave, now) if job.failed_on else ()
+        indices = ledger.take(job, lease_tasks(job, slots), avoided)
+        if not indices:
+            continue  # what waits has failed there: another slave will have it soon
         lease = ledger.grant(state, job, slave, indices, now)
         state.actions.append(_assign(job, slave, lease.id, indices))
         ledger.mark_free(state, slave)

@@ -80,6 +80,8 @@ class JobRecord:
     crashes: dict[int, int] = field(default_factory=dict)
     #: Times that the kernel raised, of indices that were to be tried again.
     tries: dict[int, int] = field(default_factory=dict)
+    #: Where each open index has failed by itself, by instance, and when.
+    failed_on: dict[int, dict[bytes, float]] = field(default_factory=dict)
     #: When the next try of each DELAYED index is due, and of no other.
     due: dict[int, float] = field(default_factory=dict)
     #: Attempts that went wrong, and how those tasks came out at last; oldest first.
@@ -137,9 +139,15 @@ class SlaveRecord:
     capabilities: frozenset[str]
     heard_s: float
     state: SlaveState = SlaveState.READY
-    #: What it is as long as it is heard: READY, or closed (DRAINING); and why it is closed.
+    #: What it is as long as it is heard: READY, or closed (DRAINING, QUARANTINED); and why.
     rest: SlaveState = SlaveState.READY
     reason: str = ""
+    #: When it was closed last.
+    closed_s: float = 0.0
+    #: When a task succeeded elsewhere that had failed here, oldest first; and how many succeeded
+    #: here since the first of them.
+    strikes: deque[float] = field(default_factory=deque)
+    good: int = 0
     #: When it became SILENT last.
     doubted_s: float = 0.0
     #: Leases it holds, oldest first.
@@ -217,6 +225,8 @@ class ClusterState:
     #: job's deadline). What came to its end before that is left in it, and not heeded.
     alarms: list[tuple[float, int, str, int]] = field(default_factory=list)
     alarms_made: int = 0
+    #: Slaves that just got a strike.
+    struck: set[bytes] = field(default_factory=set)
     #: Attempts with lines of a log, oldest first, and the characters of all these.
     logs: deque[Attempt] = field(default_factory=deque)
     logs_chars: int = 0

@@ -69,6 +69,15 @@ SLAVE_MOVES: Final[dict[tuple[SlaveState, SlaveState], str]] = {
     (SlaveState.SILENT, SlaveState.DRAINING): "heard again",
     (SlaveState.LOST, SlaveState.DRAINING): "heard again",
     (SlaveState.LEFT, SlaveState.DRAINING): "heard again",
+    (SlaveState.READY, SlaveState.QUARANTINED): "tasks failed there that succeeded elsewhere",
+    (SlaveState.QUARANTINED, SlaveState.READY): "drain --undo, or its probation begins",
+    (SlaveState.QUARANTINED, SlaveState.DRAINING): "somebody wants it so, or it is about to end",
+    (SlaveState.QUARANTINED, SlaveState.SILENT): "no heartbeat lately",
+    (SlaveState.QUARANTINED, SlaveState.LOST): "its connection is gone",
+    (SlaveState.QUARANTINED, SlaveState.LEFT): "goodbye",
+    (SlaveState.SILENT, SlaveState.QUARANTINED): "heard again",
+    (SlaveState.LOST, SlaveState.QUARANTINED): "heard again",
+    (SlaveState.LEFT, SlaveState.QUARANTINED): "heard again",
 }
 
 

@@ -89,7 +89,8 @@ class MasterNode(Node):
         ]
         for job in state.jobs.values():
             idle = [slave.name for slave in free if job.capability in slave.capabilities]
-            assert not (job.waiting and idle), f"{job.id} waits, and {idle} have nothing to do"
+            waits = job.waiting and not job.failed_on  # else it waits for another slave
+            assert not (waits and idle), f"{job.id} waits, and {idle} have nothing to do"
 
     def _arrives(self, peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:
         self._inbox.append((peer, message, buffers))

@@ -98,7 +98,7 @@ class SlotProcess:
         job = job_of(slave.setting.jobs, self.lease, task)
         slave.oracle.started(slave.instance, self.lease, task, slave.setting.master_now())
         took_s, fate = job.run_s(slave.rng), job.fates.get(task.index)
-        if fate is Fate.KILLS:
+        if fate is Fate.KILLS or slave.cursed:
             self._later(took_s / 2, lambda: self.die("signal SIGSEGV"))
         elif fate is not Fate.HANGS:
             self._later(took_s, lambda: self._ended(took_s))
@@ -144,6 +144,8 @@ class SlaveNode(Node):
         super().__init__(setting, name)
         self.oracle = oracle
         self.slots, self.capabilities = slots, tuple(capabilities)
+        #: Whether every task kills its worker here, and here alone.
+        self.cursed = False
         #: Whether no worker process ever starts here.
         self.broken = False
         #: What its measurements say.

@@ -176,6 +176,23 @@ def test_a_client_that_starts_anew_finds_its_job_again() -> None:
         assert len(it.master.core.state.jobs) == 1, "the same uid is the same job"
 
 
+# --- Slaves that are bad ------------------------------------------------------------------------
+
+
+def test_a_slave_on_which_every_task_dies_spoils_no_job_and_is_quarantined() -> None:
+    with world(slaves=3) as it:
+        bad = it.slaves[0]
+        bad.cursed = True
+        order = it.order(SimJob(0, 60, is_map=True, task_s=0.2, steady=True))
+        books = it.master.core.state.slaves[bad.instance]
+        it.until(lambda: books.state is SlaveState.QUARANTINED, 10.0)
+        it.until(lambda: order.info is not None, 30.0)
+        assert all(outcome.status.good for outcome in order.got.values())
+        bad.cursed = False
+        it.until(lambda: books.state is SlaveState.READY, limits.probation_s + 1.0)
+        it.finish()
+
+
 # --- Nodes that die, stop, or stand still -------------------------------------------------------
 
 
@@ -293,7 +310,7 @@ def test_a_task_that_kills_its_worker_fails_alone() -> None:
         assert [o.index for o in order.got.values() if not o.status.good] == [17]
 
 
-def test_a_task_that_takes_its_slave_down_each_time_fails_with_the_names_of_all_of_them() -> None:
+def test_a_task_that_takes_its_slave_down_each_time_fails() -> None:
     with world(slaves=3) as it:
         order = it.order(SimJob(0, 1, is_map=True, task_s=60.0, steady=True))
         for _ in range(limits.crash_limit):
@@ -380,7 +397,7 @@ def test_a_task_that_takes_too_long_is_killed_and_its_neighbours_are_not() -> No
         assert [o.index for o in order.got.values() if o.status is Status.TIMEOUT] == [5]
 
 
-def test_a_slave_that_drains_ends_what_it_runs_and_nothing_runs_twice() -> None:
+def test_a_slave_that_drains_ends_what_it_runs() -> None:
     with world(slaves=2, prefetch_below_s=100.0) as it:
         order = it.order(SimJob(0, 8, task_s=1.0, steady=True))
         it.until(lambda: len(it.oracle.stored.get(order.id, Stored()).outcomes) >= 2, 5.0)
