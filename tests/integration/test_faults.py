@@ -16,7 +16,7 @@ import pytest
 import hpczmq
 from hpczmq import limits
 from hpczmq.client import ask_node
-from hpczmq.kernels import registry
+from hpczmq.kernels import capabilities, registry
 from hpczmq.messages import Ping, Pong
 from hpczmq.model import JobState, Metrics, SlaveInfo, SlaveState
 from tests.integration.embedded import HANG, start_run, started, until_at_work
@@ -166,6 +166,31 @@ def test_nothing_that_a_task_has_started_outlives_it(lab: Lab, how: str) -> None
                 job.result(60)
         assert neighbour.result(60) == 6.0
         assert client.jobs([neighbour.id])[0].attempts == 1, "the other slot noticed nothing"
+
+
+#: Never ends: at the parabolic point no orbit of the inside escapes, and no disc traps one.
+ENDLESS = {"algorithm": "juliaCython", "width": 64, "height": 64, "tile": 64,
+           "iterations": limits.iterations_max, "c_re": 0.25, "c_im": 0.0}  # fmt: skip
+
+
+@pytest.mark.skipif("julia:juliaCython" not in capabilities(), reason="the kernel is not compiled")
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_a_compiled_kernel_is_killed_in_its_loop_and_the_slot_is_back(lab: Lab, how: str) -> None:
+    client, (_, only) = cluster(lab, "only")
+    with client:
+        timeout_s = 1.0 if how == "timeout" else None
+        job = client.submit(hpczmq.Job("julia", ENDLESS, timeout_s=timeout_s))
+        until_busy(client)
+        (worker,) = only.children()
+        until(lambda: worker.cpu_times().user > 0.5, "it computes")
+        if how == "cancel":
+            job.cancel()
+        began = time.monotonic()
+        until(lambda: not worker.is_running(), "the worker is gone")
+        assert time.monotonic() - began < 2.0 + (timeout_s or 0.0)
+        began = time.monotonic()
+        assert client.submit(hpczmq.Job("echo", {"value": "next"})).result(60) == "next"
+        assert time.monotonic() - began < 5.0  # 1 s where nothing else runs
 
 
 def test_an_attempt_is_told_with_what_its_worker_printed_and_used(lab: Lab) -> None:
