@@ -12,6 +12,7 @@ from hpczmq.messages import (
     Ask,
     Beat,
     Cancel,
+    Drain,
     Fetch,
     Goodbye,
     Heartbeat,
@@ -252,7 +253,12 @@ class Users:
     def _ask(self) -> None:
         world, rng = self.world, self.rng
         client, dice = rng.choice(world.clients), rng.random()
-        if dice < 0.5:
+        if dice < 0.06:
+            client.ask(Ask(0, About.EXPLAIN, ("j1" if dice < 0.03 else "j2/3",)))
+        elif dice < 0.12:  # `World.finish` lets them back
+            slave = world.slaves[int(1e6 * dice) % len(world.slaves)]
+            client.ask(Drain(0, (slave.name,), undo=dice > 0.1))
+        elif dice < 0.5:
             client.ask(Ask(0, rng.choice((About.STATUS, About.JOBS, About.SLAVES, About.ALERTS))))
         elif dice < 0.6:
             client.ask(Ask(0, About.SLAVES, (rng.choice(world.slaves).name,)))

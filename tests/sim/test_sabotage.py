@@ -26,7 +26,7 @@ from tests.sim.world import SimulationFailed, run
 
 Patch = pytest.MonkeyPatch
 #: In so many worlds each of them has to be found.
-WORLDS = 25
+WORLDS = 100
 
 
 def a_second_copy_is_accepted(patch: Patch) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from hpczmq import limits, memory
 from hpczmq.alerts import RULES
+from hpczmq.messages import Drain
 from hpczmq.model import SlaveState
 from hpczmq.worker import SlotState
 from tests.sim.client import ClientNode, Order
@@ -113,10 +114,19 @@ class World:
         for slave in self.slaves:
             slave.cpu_percent = 0.0
         self.calm_s = self.timeline.now
+        self._let_back()
         self.until(lambda: not self.left(), LIVENESS_S, lambda: "\n".join(self.left()))
         for order in self.orders:
             order.check(may_be_cancelled or (order.queue, order.id) in self.setting.cancels)
         self._check_thrift()
+
+    def _let_back(self) -> None:
+        """Have every slave that somebody drained get work again, now and then, until all do."""
+        asker = next((client for client in self.clients if client.alive), None)
+        for slave in self.master.core.state.slaves.values():
+            if slave.rest is SlaveState.DRAINING and asker is not None and self.master.alive:
+                asker.ask(Drain(0, (slave.name,), undo=True))
+        self.timeline.after(5.0, self._let_back)
 
     def run_for(self, seconds: float) -> None:
         """Let time pass."""
