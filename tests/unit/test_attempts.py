@@ -202,7 +202,7 @@ def test_a_job_that_waits_says_for_what(world: World) -> None:
     world.place_one()
     assert says(told(world, id), "j1 is running: of 2 tasks 0 are done, 1 run, 1 wait")
     assert says(told(world, id), "every slot of every slave that is ready is taken") is False
-    late = world.submit(1)
+    late = world.submit(1, priority=3)
     assert says(told(world, late), "1 jobs that wait stand before it")
     assert says(told(world, f"{id}/0"), "task 0 of j1 is with s2 since 0.0 s")
     assert says(told(world, f"{id}/1"), "task 1 of j1 waits")
