@@ -106,7 +106,7 @@ def _watch(state: ClusterState, slave: SlaveRecord, now: float) -> None:
     texts = [alert.text for alert in alerts if alert is not None]
     before, after = slave.saturated, "; ".join(texts) if state.spares_saturated else ""
     slave.saturated = after
-    if bool(before) != bool(after):
+    if bool(before) != bool(after) and not slave.reason:  # else nothing changes by this
         said = f"gets nothing new until this clears: {after}" if after else "gets work again"
         state.actions.append(Note(f"slave {slave.name} {said}"))
     ledger.mark_free(state, slave)
