@@ -17,22 +17,16 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpczmq import atomic, batch, commands, config, demo
+from hpczmq import atomic, batch, commands, demo, launchers
 from hpczmq._version import __version__
 from hpczmq.errors import HpczmqError, LocalError, printable
 from hpczmq.model import Job, Policy
-from hpczmq.nodes import launch
 from hpczmq.options import (
-    Bind,
-    ControlBind,
     Ids,
-    Insecure,
     Json,
-    LogLevel,
     Mapping,
     Master,
     Memorias,
-    Name,
     Nodes,
     Out,
     Palette,
@@ -219,6 +213,17 @@ def job(
     return commands.job(commands.Target(master, timeout, json), id)
 
 
+@command("explain", "explicar")
+def explain(
+    id: Annotated[str, typer.Argument(metavar="ID", help="A job (j1), or a task of it (j1/3).")],
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Why a job or a task waits, failed, or was run again."""
+    return commands.explain(commands.Target(master, timeout, json), id)
+
+
 @command("metrics", "metricas")
 def metrics(
     nodes: Nodes = None, master: Master = None, timeout: Timeout = None, json: Json = False
@@ -270,88 +275,23 @@ def policy(
     return commands.policy(commands.Target(master, timeout, json), name)
 
 
+@command("drain", "drenar")
+def drain(
+    slaves: Annotated[list[str], typer.Argument(metavar="SLAVE…", help="Names of slaves.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Give them work again.")] = False,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Give slaves nothing new; what they run they end."""
+    return commands.drain(commands.Target(master, timeout, json), slaves, undo)
+
+
 # --- Nodes ------------------------------------------------------------------------------------
 
-
-@command("master", "maestro")
-def master(
-    bind: Bind = None,
-    control_bind: ControlBind = None,
-    policy: Annotated[str | None, typer.Option("--policy", "--politica")] = None,
-    heartbeat: Annotated[float | None, typer.Option("--heartbeat", metavar="S")] = None,
-    insecure: Insecure = False,
-    log_level: LogLevel = None,
-) -> None:
-    """Be the master: owns the queue, places the tasks."""
-    launch.master(
-        _settings(
-            bind=bind,
-            control_bind=control_bind,
-            policy=policy,
-            heartbeat_s=heartbeat,
-            insecure=insecure or None,
-            log_level=log_level,
-        )
-    )
-
-
-@command("slave", "esclavo")
-def slave(
-    master: Master = None,
-    name: Name = None,
-    slots: Annotated[int | None, typer.Option("--slots", help="Worker processes.")] = None,
-    memory: Annotated[str | None, typer.Option("--memory", help="Of all its tasks.")] = None,
-    label: Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE")] = None,
-    bind: Annotated[
-        str | None, typer.Option("--bind", help='HOST:PORT to answer pings on, or "off".')
-    ] = None,
-    insecure: Insecure = False,
-    log_level: LogLevel = None,
-) -> None:
-    """Be a slave: runs tasks in its slots."""
-    launch.slave(
-        _settings(
-            master=master,
-            name=name,
-            slots=slots,
-            memory=memory,
-            labels=",".join(label) if label else None,
-            bind=bind,
-            insecure=insecure or None,
-            log_level=log_level,
-        )
-    )
-
-
-@command("memoria")
-def memoria(
-    master: Master = None,
-    name: Name = None,
-    number: Annotated[
-        int | None, typer.Option("--number", "--numero", help="1 or 2; chooses the ports.")
-    ] = None,
-    bind: Bind = None,
-    control_bind: ControlBind = None,
-    insecure: Insecure = False,
-    log_level: LogLevel = None,
-) -> None:
-    """Be a memoria: watches the cluster and raises alerts."""
-    launch.memoria(
-        _settings(
-            master=master,
-            name=name,
-            number=number,
-            bind=bind,
-            control_bind=control_bind,
-            insecure=insecure or None,
-            log_level=log_level,
-        )
-    )
-
-
-def _settings(**given: Any) -> config.Config:
-    """A node's settings: what was given here, and else the environment and the file."""
-    return config.load(given)
+command("master", "maestro")(launchers.master)
+command("slave", "esclavo")(launchers.slave)
+command("memoria")(launchers.memoria)
 
 
 @app.callback(invoke_without_command=True)

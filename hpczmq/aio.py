@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from hpczmq import client, futures
-from hpczmq.messages import Pong
+from hpczmq.messages import ExplainAnswer, Pong
 from hpczmq.model import Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
 
 
@@ -91,6 +91,10 @@ class Client:
         """Slaves in the order of their arrival."""
         return await asyncio.to_thread(self._sync.slaves)
 
+    async def explain(self, id: str) -> ExplainAnswer:
+        """Why a job ("j1") or one of its tasks ("j1/3") waits, failed, or was run again."""
+        return await asyncio.to_thread(self._sync.explain, id)
+
     async def cancel(self, ids: Iterable[str]) -> tuple[str, ...]:
         """End jobs; gives back those that had not ended by themselves."""
         return await asyncio.to_thread(self._sync.cancel, ids)
@@ -98,6 +102,10 @@ class Client:
     async def clear(self) -> tuple[str, ...]:
         """Cancel every job that has not started; gives back which."""
         return await asyncio.to_thread(self._sync.clear)
+
+    async def drain(self, slaves: Iterable[str], *, undo: bool = False) -> tuple[str, ...]:
+        """Give slaves nothing new; with `undo`, give them work again."""
+        return await asyncio.to_thread(lambda: self._sync.drain(slaves, undo=undo))
 
     async def policy(self, name: str) -> None:
         """Choose slaves by this policy from now on."""

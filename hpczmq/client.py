@@ -23,6 +23,8 @@ from hpczmq.messages import (
     Cancel,
     ClusterAnswer,
     Done,
+    Drain,
+    ExplainAnswer,
     JobsAnswer,
     Message,
     MetricsAnswer,
@@ -155,6 +157,8 @@ class Client:
         priority: int = limits.priority_default,
         timeout_s: float | None = None,
         requires: Mapping[str, Any] | str = "",
+        retries: int = 0,
+        deadline_s: float | None = None,
     ) -> list[TaskFuture]:
         """Run a kernel once for each parameter set: one task, and one future, an item.
 
@@ -163,7 +167,7 @@ class Client:
             Refused, NoCluster: as in `submit`.
         """
         found = get(kernel)
-        job = Job(kernel, {}, name, priority, timeout_s, requires)
+        job = Job(kernel, {}, name, priority, timeout_s, requires, retries, deadline_s)
         packed = tuple([wire.pack(found.plain(found.parse(item))) for item in items])
         if len(packed) > limits.items_per_job_max:
             remedy = f"must be at most {limits.items_per_job_max}: cut it into several maps"
@@ -199,10 +203,10 @@ class Client:
 
     def _message(self, job: Job, packed: bytes, items: tuple[bytes, ...]) -> Submit:
         uid = uuid.uuid4().bytes
-        timeout_s = float(job.timeout_s or 0.0)
         return Submit(
-            0, uid, job.kernel, packed, items, job.name, job.priority, timeout_s,
-            Requires.of(job.requires),
+            0, uid, job.kernel, packed, items, job.name, job.priority,
+            float(job.timeout_s or 0.0), Requires.of(job.requires),
+            job.retries, float(job.deadline_s or 0.0),
         )  # fmt: skip
 
     def _follow(
@@ -242,6 +246,10 @@ class Client:
         """Slaves in the order of their arrival, those lost lately included."""
         return self._ask(Ask(0, About.SLAVES), SlavesAnswer).slaves
 
+    def explain(self, id: str) -> ExplainAnswer:
+        """Why a job ("j1") or one of its tasks ("j1/3") waits, failed, or was run again."""
+        return self._ask(Ask(0, About.EXPLAIN, (id,)), ExplainAnswer)
+
     def cancel(self, ids: Iterable[str]) -> tuple[str, ...]:
         """End jobs; gives back those that had not ended by themselves."""
         return self._ask(Cancel(0, tuple(ids)), Done).names
@@ -253,6 +261,10 @@ class Client:
     def policy(self, name: str) -> None:
         """Choose slaves by this policy from now on."""
         self._ask(SetPolicy(0, name), Done)
+
+    def drain(self, slaves: Iterable[str], *, undo: bool = False) -> tuple[str, ...]:
+        """Give slaves nothing new; what they have they end. With `undo`, give them work again."""
+        return self._ask(Drain(0, tuple(slaves), undo), Done).names
 
     def ping(self) -> Pong:
         """A sign of life of the master."""

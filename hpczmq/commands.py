@@ -247,6 +247,14 @@ def job(target: Target, id: str) -> int:
     return 0
 
 
+def explain(target: Target, id: str) -> int:
+    """Why a job or a task waits, failed, or was run again."""
+    with target.client() as client:
+        found = client.explain(id)
+    target.output.show(tables.explanation(found), plain(replace(found, request=0)))
+    return 0
+
+
 def slaves(target: Target) -> int:
     """All slaves, those lost lately included."""
     with target.client() as client:
@@ -276,6 +284,16 @@ def policy(target: Target, name: str) -> int:
     with target.client() as client:
         client.policy(name)
     target.output.show(Text(f"policy {name}"), {"policy": name})
+    return 0
+
+
+def drain(target: Target, slaves: Sequence[str], undo: bool) -> int:
+    """Give slaves nothing new, or work again."""
+    with target.client() as client:
+        names = client.drain(slaves, undo=undo)
+    word = "get work again" if undo else "get nothing new"
+    facts = {"slaves": names, "draining": not undo}
+    target.output.show(Text(f"{word}: {', '.join(map(shown, names))}"), facts)
     return 0
 
 

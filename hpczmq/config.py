@@ -62,6 +62,10 @@ class Config:
     timeout_s: float = 10.0
     #: End when standard input closes: the node belongs to the process that started it.
     lifeline: bool = False
+    #: Seconds that a slave which is told to end (SIGTERM) may go on with what it runs.
+    grace_s: float = limits.grace_s_default
+    #: Seconds after which a slave ends by itself, `grace_s` of them in order; 0: it does not.
+    walltime_s: float = 0.0
 
     def __post_init__(self) -> None:
         _raise(_wrong({name: getattr(self, name) for name in _KINDS}, {}))
@@ -159,6 +163,8 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "slots": (lambda n: 0 <= n <= limits.slots_max, f"0..{limits.slots_max}"),
         "number": (lambda n: n in (1, 2), "1 or 2"),
         "timeout_s": (lambda s: 0 < s <= timeout_max, f"above 0 and at most {timeout_max:.0f}"),
+        "grace_s": (lambda s: 0 <= s <= timeout_max, f"0..{timeout_max:.0f}"),
+        "walltime_s": (lambda s: 0 <= s <= timeout_max, f"0..{timeout_max:.0f}"),
         "policy": (lambda text: text in policies, " or ".join(policies)),
         **dict.fromkeys(_WEIGHTS, (lambda n: 0 <= n <= heaviest, f"0..{heaviest:.0f}")),
         "memory": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 8GiB"),

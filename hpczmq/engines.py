@@ -46,7 +46,8 @@ def execute(job: Job, executor: Executor, *, outstanding: int = limits.executor_
 
     Args:
         job: what to compute. Its priority has no meaning here. Its `timeout_s` does, as far as
-            the kernel looks at its cancel flag: an executor can't kill a task that does not.
+            the kernel looks at its cancel flag: an executor can't kill a task that does not. Its
+            `retries` follow at once, and its `deadline_s` is the cluster's business alone.
         executor: threads, processes, or another engine's.
         outstanding: how many submitted futures there may be at once, 1 or more. More than the
             default is of use with more than about a hundred workers.
@@ -67,7 +68,7 @@ def execute(job: Job, executor: Executor, *, outstanding: int = limits.executor_
     plain = kernel.plain(params)
 
     def submit(chunk: list[tuple[Any, ...]]) -> Future[Answer]:
-        return executor.submit(run_tasks, job.kernel, plain, chunk, job.timeout_s)
+        return executor.submit(run_tasks, job.kernel, plain, chunk, job.timeout_s, job.retries)
 
     array = None
     if kernel.assembles:
@@ -137,6 +138,7 @@ def run_tasks(
     plain: Mapping[str, Any],
     tasks: Sequence[tuple[Any, ...]],
     timeout_s: float | None,
+    retries: int = 0,
 ) -> Answer:
     """Run tasks of one job where the executor wants them run; never raises an `Exception`.
 
@@ -145,6 +147,7 @@ def run_tasks(
         plain: its parameters as plain values.
         tasks: plain values of each task.
         timeout_s: seconds that each may take, or None.
+        retries: how often one that raised is tried again, at once.
     """
     results: list[Any] = []
     failure = ""
@@ -153,7 +156,15 @@ def run_tasks(
         kernel = registry.get(name)
         params = kernel.parse(plain)
         for values in tasks:
-            results.append(_run(kernel, params, kernel.task(values), timeout_s))
+            for left in range(retries, -1, -1):
+                try:
+                    results.append(_run(kernel, params, kernel.task(values), timeout_s))
+                    break
+                except TimeoutError:
+                    raise
+                except Exception:
+                    if not left:
+                        raise
     except Exception as error:
         trace = traceback.format_exc()[-limits.error_chars_max :]
         failure = f"{type(error).__name__}: {error}\n{trace}"

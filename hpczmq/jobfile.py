@@ -4,13 +4,13 @@ Three formats say the same (CONTRACT, "Job files"):
 
 - **text**: ``algorithm,width,height,iterations[,priority][,key=value…]``, a Julia set a line. `#`
   starts a comment anywhere in a line. ``key=value`` columns set any other parameter of the kernel
-  (``c_re=-0.8``), or the job's own `name`, `timeout_s`, `priority` and
+  (``c_re=-0.8``), or the job's own: `name`, `priority`, `timeout_s`, `retries`, `deadline_s` and
   `requires` (``memory=2GiB;slots=2;label=gpu=a100``). A value is an int if it
   looks like one, then a float, else text. The spelling of the algorithm is the kernel's business.
 - **TOML**: ``[[job]]`` tables with `kernel` ("julia" when left out), `name`, `priority`,
-  `timeout_s`, `requires`, and the kernel's parameters: either in a table `params`, or flat in the
-  job. Flat is shorter; the table serves kernels with a parameter called `name`. Both in one job
-  are refused, since a reader could not tell which one counts.
+  `timeout_s`, `requires`, `retries`, `deadline_s`, and the kernel's parameters: either in a table
+  `params`, or flat in the job. Flat is shorter; the table serves kernels with a parameter called
+  `name`. Both in one job are refused, since a reader could not tell which one counts.
 - **JSON lines**: an object a line, with the keys of the TOML table.
 
 This module knows no kernel. The caller's `check` says what is wrong with a job's kernel and

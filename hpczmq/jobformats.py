@@ -18,7 +18,9 @@ from hpczmq.errors import ParameterError, shown
 Format = Literal["text", "toml", "jsonl"]
 
 #: Keys of a job that are not parameters of its kernel.
-OWN: Final[tuple[str, ...]] = ("name", "priority", "timeout_s", "requires")
+OWN: Final[tuple[str, ...]] = (
+    "name", "priority", "timeout_s", "requires", "retries", "deadline_s",
+)  # fmt: skip
 #: What a line of the text format must be.
 USAGE: Final = "must be algorithm,width,height,iterations[,priority][,key=value…]"
 

@@ -138,6 +138,28 @@ stragglers_seen_max: Final = 10_000
 slots_max: Final = 1024
 #: A task that killed its worker so often has failed.
 crash_limit: Final = 3
+#: Times that a task whose kernel raised may be run again, if its job wishes so.
+retries_max: Final = 100
+#: It waits so long before the second try, twice as long before each further one, and so at most.
+retry_s_min: Final = 1.0
+retry_s_max: Final = 60.0
+#: A task that failed on a slave goes elsewhere for so long, if there is an elsewhere.
+avoid_s: Final = 30.0
+#: So many tasks that failed on a slave and succeeded elsewhere, within this time, and more of them
+#: than succeeded there meanwhile: then it is the slave, and it gets nothing new until its
+#: probation. After that a single one is enough.
+quarantine_limit: Final = 3
+quarantine_window_s: Final = 600.0
+probation_s: Final = 300.0
+#: Attempts that a job remembers: those that went wrong, and what became of their tasks.
+attempts_kept_max: Final = 100
+#: The last lines that a worker printed during an attempt, and how much of each.
+log_lines_max: Final = 50
+log_line_chars_max: Final = 200
+#: All of them together, on the master: of the oldest attempts the lines are forgotten first.
+log_chars_max: Final = 8 * MIB
+#: Of each attempt so much of the log stands in the error of a task that failed for good.
+log_told_chars_max: Final = 3 * KIB
 #: Finished tasks are reported after so long at the latest, while the lease goes on.
 report_flush_s: Final = 0.02
 #: Results held back for company are sent when they are this large together: what a slave copies
@@ -148,6 +170,11 @@ worker_start_s: Final = 30.0
 #: Workers whose socket pairs are closed may take so long to end by themselves, all of them
 #: together: an idle one needs some 10 ms, and a user who stops a slave notices from here on.
 worker_end_s: Final = 0.3
+#: A slave that is told to end (SIGTERM) may go on so long with what it runs; then it hands that
+#: back. With all that follows it is gone within the 10 seconds after which Docker kills.
+grace_s_default: Final = 8.0
+#: What it has computed by then may take so long to be acknowledged.
+farewell_s: Final = 1.0
 #: A slave each of whose workers has died so often while starting takes no lease until one is up.
 stumbles_max: Final = 3
 
@@ -186,11 +213,15 @@ assert tick_s < turn_s_max, "a quiet turn takes a tick"
 assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with a buffer"
 assert items_per_job_max <= tasks_per_job_max
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"
+assert retry_s_min <= retry_s_max
+assert probation_s < quarantine_window_s, "what it was in quarantine for still counts after it"
 assert priority_min <= priority_default <= priority_max
 assert tile_pixels_max**2 * 4 <= buffer_bytes_max, "the largest tile fits a buffer"
 assert overview_side_pixels_max**2 <= png_pixels_max, "the overview is a PNG file itself"
 assert tiff_tile_pixels % 16 == 0, "as TIFF wants it"
 assert chunk_credit < socket_messages_max, "credit ends before the socket's own mark"
 assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
+assert crash_limit * log_told_chars_max < error_chars_max, "the cause is not cut off by the log"
+assert grace_s_default + farewell_s + worker_end_s < 10.0, "docker stop waits no longer"
 assert report_flush_s <= lease_work_s, "a full lease is reported as one message"
 assert cpu_clear_percent < cpu_saturated_percent, "hysteresis"

@@ -15,8 +15,10 @@ from typing import Annotated, Final
 from hpczmq import limits
 from hpczmq.model import (
     ANY_SLAVE,
+    NO_USAGE,
     About,
     Alert,
+    AttemptInfo,
     Bounds,
     ClusterInfo,
     Count,
@@ -34,7 +36,9 @@ from hpczmq.model import (
     SlaveInfo,
     Task,
     Text,
+    Trace,
     Uid,
+    Usage,
 )
 
 #: Grows when a peer of the older number can't be understood any more.
@@ -169,6 +173,8 @@ class Report:
     lease: Count
     job: Name
     outcomes: Outcomes
+    #: What the worker used for them, and printed.
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +193,15 @@ class Heartbeat:
     leases: Leases
     #: The newest control generation that this node has heard on PUB or been told.
     generation: Count
+    #: Whether this slave is about to end, and takes nothing new.
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A slave hands these leases back: what is open of them runs elsewhere."""
+
+    leases: Leases
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +228,8 @@ class Submit:
     priority: Annotated[int, Bounds(limits.priority_min, limits.priority_max)]
     timeout_s: Annotated[float, Bounds(0.0, limits.timeout_s_max)]
     requires: Requires = ANY_SLAVE
+    retries: Annotated[int, Bounds(0, limits.retries_max)] = 0
+    deadline_s: Annotated[float, Bounds(0.0, limits.timeout_s_max)] = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +324,33 @@ class SetPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Give these slaves nothing new; with `undo`, give them work again."""
+
+    request: Count
+    slaves: Annotated[tuple[Name, ...], Bounds(1, limits.rows_max)]
+    undo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """It was done, to these jobs."""
+    """It was done, to these (jobs, slaves)."""
 
     request: Count
     names: Names
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainAnswer:
+    """Answer to EXPLAIN: why a job or a task waits, failed, or was run again."""
+
+    request: Count
+    id: Name
+    state: Name
+    #: Sentences for people.
+    reasons: Annotated[tuple[Trace, ...], Bounds(0, limits.rows_max)]
+    #: The attempts that the master remembers of it, oldest first.
+    attempts: Annotated[tuple[AttemptInfo, ...], Bounds(0, limits.attempts_kept_max)]
 
 
 # --- Memoria ----------------------------------------------------------------------------------
@@ -343,41 +382,19 @@ class AlertsAnswer:
 
 
 Message = (
-    Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control | Assign | Revoke
-    | Report | Ack | Heartbeat | Beat | Submit | Submitted | Fetch | Chunk | Ended | Ask
-    | ClusterAnswer | JobsAnswer | SlavesAnswer | Cancel | SetPolicy | Done | Sample
-    | MetricsAnswer | AlertsAnswer
+    Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
+    | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
+    | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
+    | Cancel | SetPolicy | Done | ExplainAnswer | Drain
+    | Sample | MetricsAnswer | AlertsAnswer
 )  # fmt: skip
 
 #: Number of each kind on the wire.
 KINDS: Final[dict[int, type[Message]]] = {
-    1: Hello,
-    2: Welcome,
-    3: Introduce,
-    4: Reject,
-    5: Ping,
-    6: Pong,
-    7: Goodbye,
-    8: Control,
-    16: Assign,
-    17: Revoke,
-    18: Report,
-    19: Ack,
-    20: Heartbeat,
-    21: Beat,
-    32: Submit,
-    33: Submitted,
-    34: Fetch,
-    35: Chunk,
-    36: Ended,
-    37: Ask,
-    38: ClusterAnswer,
-    39: JobsAnswer,
-    40: SlavesAnswer,
-    41: Cancel,
-    42: SetPolicy,
-    43: Done,
-    48: Sample,
-    49: MetricsAnswer,
-    50: AlertsAnswer,
-}
+    1: Hello, 2: Welcome, 3: Introduce, 4: Reject, 5: Ping, 6: Pong, 7: Goodbye, 8: Control,
+    16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
+    32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
+    39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
+    45: Drain,
+    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
+}  # fmt: skip

@@ -29,6 +29,7 @@ Number = Annotated[float, Bounds(-1e300, 1e300)]
 Name = Annotated[str, Bounds(0, limits.name_chars_max)]
 Text = Annotated[str, Bounds(0, limits.text_chars_max)]
 Trace = Annotated[str, Bounds(0, limits.error_chars_max)]
+Line = Annotated[str, Bounds(0, limits.log_line_chars_max)]
 Packed = Annotated[bytes, Bounds(0, limits.value_bytes_max)]
 Uid = Annotated[bytes, Bounds(16, 16)]
 
@@ -64,6 +65,8 @@ class SlaveState(IntEnum):
     SILENT = 2  # not heard for `silent_heartbeats`: nothing new goes there
     LOST = 3  # not heard for `lost_heartbeats`, or cut off: its tasks went elsewhere
     LEFT = 4  # said goodbye
+    DRAINING = 5  # ends what it has, and gets nothing new
+    QUARANTINED = 6  # tasks failed there that succeeded elsewhere: nothing new goes there
 
     @property
     def gone(self) -> bool:
@@ -79,6 +82,7 @@ class About(IntEnum):
     SLAVES = 3
     METRICS = 4
     ALERTS = 5
+    EXPLAIN = 6
 
 
 Labels = Annotated[tuple[Name, ...], Bounds(0, limits.labels_max)]
@@ -134,6 +138,10 @@ class Job:
     timeout_s: float | None = None
     #: What each task needs of its slave: `memory`, `slots`, `labels`, as in `needs`.
     requires: Mapping[str, Any] | str = field(default_factory=dict)
+    #: How often a task whose kernel raised is run again, each time after a longer wait.
+    retries: int = 0
+    #: Seconds from its submit after which the job has failed, whatever still runs; None: no bound.
+    deadline_s: float | None = None
 
     def __post_init__(self) -> None:
         low, high = limits.priority_min, limits.priority_max
@@ -141,13 +149,16 @@ class Job:
             raise ParameterError("priority", self.priority, "must be 1 (high), 2 or 3 (low)")
         check_name(self.name)
         Requires.of(self.requires)
-        if self.timeout_s is not None:
-            seconds = self.timeout_s
+        if type(self.retries) is not int or not 0 <= self.retries <= limits.retries_max:
+            raise ParameterError("retries", self.retries, f"must be 0..{limits.retries_max}")
+        for field_name in ("timeout_s", "deadline_s"):
+            seconds = getattr(self, field_name)
+            if seconds is None:
+                continue
             fits = isinstance(seconds, int | float) and math.isfinite(seconds)
             if not fits or not 0 < seconds <= limits.timeout_s_max:
-                raise ParameterError(
-                    "timeout_s", seconds, f"must be above 0 and at most {limits.timeout_s_max:.0f}"
-                )
+                remedy = f"must be above 0 and at most {limits.timeout_s_max:.0f}"
+                raise ParameterError(field_name, seconds, remedy)
 
 
 def check_name(name: str) -> None:
@@ -198,6 +209,42 @@ class Outcome(NamedTuple):
     #: Run time of the kernel, wall clock.
     seconds: Seconds
     value: Packed
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a worker process used for the outcomes of one report, and what it printed meanwhile."""
+
+    #: 0: nobody knows, since the whole slave was lost.
+    pid: Count = 0
+    #: How the process ended, if it did: "signal SIGKILL", "exit code 1".
+    exit: Text = ""
+    user_s: Seconds = 0.0
+    system_s: Seconds = 0.0
+    #: Most memory that the process ever had (at least what its slave had when it started it).
+    peak_bytes: Count = 0
+    #: The last lines on its stdout and stderr, oldest first.
+    log: Annotated[tuple[Line, ...], Bounds(0, limits.log_lines_max)] = ()
+
+
+#: Nothing is known, or nothing was used.
+NO_USAGE: Final = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptInfo:
+    """One attempt as `explain` shows it."""
+
+    task: Count
+    #: How many tasks were in one worker then; one of them, nobody knows which, did it.
+    tasks: Count
+    slave: Name
+    status: Status
+    seconds: Seconds
+    age_s: Seconds
+    #: What went wrong, for people; empty if nothing did.
+    text: Trace
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +308,8 @@ class SlaveInfo:
     metrics: Metrics
     memory_bytes: Memory
     labels: Labels
+    #: Why it gets nothing new, if somebody decided so.
+    reason: Text = ""
 
 
 @dataclass(frozen=True, slots=True)

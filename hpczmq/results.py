@@ -316,6 +316,8 @@ def _report(record: Record, summed: str, total: int | str) -> dict[str, Any]:
         "priority": record.job.priority,
         "timeout_s": record.job.timeout_s,
         "requires": record.job.requires or None,
+        "retries": record.job.retries,
+        "deadline_s": record.job.deadline_s,
         "state": record.state.name.lower(),
         "cause": record.cause,
         "tasks": record.tasks,

@@ -23,6 +23,7 @@ from hpczmq.messages import (
     Ask,
     Cancel,
     Chunk,
+    Drain,
     Ended,
     Fetch,
     Goodbye,
@@ -41,7 +42,7 @@ from hpczmq.model import JobInfo, Metrics, Outcome, Role
 
 Buffer = bytes | bytearray | memoryview
 #: A message that carries a `request` and waits for its answer.
-Request = Submit | Ask | Cancel | SetPolicy | Ping
+Request = Submit | Ask | Cancel | SetPolicy | Drain | Ping
 
 
 # --- Events -----------------------------------------------------------------------------------

@@ -26,6 +26,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
+def adopt_orphans() -> None:
+    """Have descendants of this process whose parents end become its own children, and not those
+    of the machine's first process, among which nobody would find them (Linux).
+    """
+    if sys.platform == "linux":
+        pr_set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
+
+
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent ends (Linux; elsewhere nothing)."""
     if sys.platform != "linux":

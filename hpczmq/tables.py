@@ -10,8 +10,10 @@ from rich.text import Text
 
 from hpczmq import wire
 from hpczmq.errors import ProtocolError, printable, shown
+from hpczmq.messages import ExplainAnswer
 from hpczmq.model import (
     Alert,
+    AttemptInfo,
     ClusterInfo,
     JobInfo,
     JobState,
@@ -32,6 +34,8 @@ _STATE_STYLES = {
     "silent": "yellow",
     "lost": "bold red",
     "left": "dim",
+    "draining": "yellow",
+    "quarantined": "bold red",
 }
 
 
@@ -117,10 +121,10 @@ def jobs(rows: Sequence[JobInfo]) -> Table:
 
 def slaves(rows: Sequence[SlaveInfo]) -> Table:
     """Slaves of the master."""
-    labels = any(row.labels for row in rows)
+    labels, why = any(row.labels for row in rows), any(row.reason for row in rows)
     made = table(
         "Slaves", "name", "state", ">slots", ">busy", ">held", ">done", ">CPU", ">free memory",
-        ">latency", ">heard", *(["labels"] if labels else []),
+        ">latency", ">heard", *(["labels"] if labels else []), *(["why"] if why else []),
     )  # fmt: skip
     for row in rows:
         made.add_row(
@@ -130,6 +134,7 @@ def slaves(rows: Sequence[SlaveInfo]) -> Table:
             size(row.metrics.memory_free_bytes), f"{row.metrics.latency_s * 1e3:.1f} ms",
             f"{seconds(row.silent_s)} ago",
             *([Text(shown(" ".join(row.labels)))] if labels else []),
+            *([Text(shown(row.reason, 200))] if why else []),
         )  # fmt: skip
     return made
 
@@ -190,3 +195,29 @@ def job(row: JobInfo) -> Text:
         *([f"why       {printable(row.cause)}"] if row.cause else []),
     )
     return Text("\n".join(lines), "red" if row.state is JobState.FAILED else "")
+
+
+def explanation(answer: ExplainAnswer) -> Text:
+    """Why a job or a task is where it is, and what is remembered of its attempts."""
+    lines = [printable(reason) for reason in answer.reasons]
+    if answer.attempts and "/" not in answer.id:
+        lines.append("attempts, oldest first:")
+    for row in answer.attempts:
+        if "/" not in answer.id:
+            lines.append(f"  {_attempt(row)}")
+        lines += [f"    | {printable(line)}" for line in row.usage.log]
+    return Text("\n".join(lines))
+
+
+def _attempt(row: AttemptInfo) -> str:
+    usage, who = row.usage, f"task {row.task}"
+    if row.tasks > 1:
+        who += f" and {row.tasks - 1} more in one worker"
+    how = usage.exit or row.status.name.lower()
+    told = f"{who} on {shown(row.slave)}, {seconds(row.age_s)} ago: {shown(how)}"
+    if not usage.pid:
+        return f"{told} ({shown(row.text, 200)})" if row.text else told
+    return (
+        f"{told} after {seconds(row.seconds)} (worker {usage.pid}, user {seconds(usage.user_s)},"
+        f" system {seconds(usage.system_s)}, at most {size(usage.peak_bytes)})"
+    )

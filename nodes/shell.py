@@ -35,11 +35,14 @@ _ID_DIGITS = 16
 class Shell:
     """The common half of a node: owns the sockets, the clock, and the wish to stop."""
 
-    def __init__(self, name: str, lifeline: bool = False) -> None:
+    def __init__(self, name: str, lifeline: bool = False, drains: bool = False) -> None:
         self.name = name
         self.clock = Clock()
         self.sockets = Sockets()
         self.stopping = False
+        #: Whether a first SIGTERM is no more than the wish that it drains; and that it was said.
+        self._drains = drains
+        self.draining = False
         #: Messages that could not be used, and who sent some; each sender is logged once.
         self.frames_dropped = 0
         self._complained: set[bytes] = set()
@@ -55,6 +58,9 @@ class Shell:
             signal.signal(signal.SIGHUP, self._stop)
 
     def _stop(self, number: int, frame: object) -> None:
+        if self._drains and number == signal.SIGTERM and not (self.draining or self.stopping):
+            self.draining = True
+            return
         # A terminal that closes may say so twice, and systemd says it right after SIGTERM.
         if self.stopping and number != signal.SIGHUP:
             os._exit(128 + number)  # asked twice: at once

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+from math import inf
 from typing import assert_never
 
-from hpczmq import needs, transport, wire
+from hpczmq import limits, needs, transport, wire
 from hpczmq.config import Config
 from hpczmq.cores import usable_cores
 from hpczmq.errors import BindError
@@ -18,6 +19,7 @@ from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
 from hpczmq.nodes.slots import Slots
 from hpczmq.worker import (
     Action,
+    Drain,
     Event,
     Exit,
     KillSlot,
@@ -39,14 +41,18 @@ class Slave:
     """A running slave."""
 
     def __init__(self, config: Config) -> None:
-        self.shell = Shell(config.name, config.lifeline)
+        self.shell = Shell(config.name, config.lifeline, drains=True)
+        self.grace_s = config.grace_s
+        #: When it ends by itself, and how long before it begins to.
+        self.end_s = self.shell.clock.now() + (config.walltime_s or inf)
+        self.lead_s = min(config.grace_s, config.walltime_s / 2)
         sockets = self.shell.sockets
         self.master = config.master
         self.dealer = sockets.dealer(config.master)
         self.control = sockets.subscriber(wire.TOPIC_CONTROL)
         #: Answers pings; optional.
         self.router = _own_router(sockets, config)
-        self.slots = Slots(sockets)
+        self.slots = Slots(sockets, adopts=True)
         self.done = False
         self.core = Worker(
             config.name,
@@ -94,6 +100,11 @@ class Slave:
         now = self.shell.clock.now()
         if self.shell.stopping:
             self.handle(Stop())
+        elif self.shell.draining and not self.core.draining:
+            self.handle(Drain(self.grace_s, "told to end"))
+        elif now >= self.end_s - self.lead_s and not self.core.draining:
+            within_s = self.lead_s - limits.farewell_s - limits.worker_end_s
+            self.handle(Drain(max(0.0, within_s), "its walltime is nearly over"))
         elif self.shell.tick_due(now):
             self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
 

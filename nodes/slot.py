@@ -9,6 +9,7 @@ that holds the GIL for long holds it up.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -21,16 +22,32 @@ from hpczmq import limits, wire
 from hpczmq.kernels import get
 from hpczmq.kernels.base import CancelFlag
 from hpczmq.messages import PROTOCOL, Assign, Hello, Report
-from hpczmq.model import Outcome, Role, Status, Task
+from hpczmq.model import Outcome, Role, Status, Task, Usage
 from hpczmq.nodes.channel import Channel
-from hpczmq.spawn import die_with
+from hpczmq.spawn import adopt_orphans, die_with
+
+
+class Meter:
+    """What this process has used since it was last asked."""
+
+    def __init__(self) -> None:
+        self._user_s = self._system_s = 0.0
+
+    def read(self) -> Usage:
+        """The CPU time since the last look, and the most memory ever."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        user_s, system_s = used.ru_utime - self._user_s, used.ru_stime - self._system_s
+        self._user_s, self._system_s = used.ru_utime, used.ru_stime
+        peak_bytes = used.ru_maxrss * limits.KIB
+        return Usage(os.getpid(), "", max(0.0, user_s), max(0.0, system_s), peak_bytes)
 
 
 class Runner:
     """Runs leases, and hands finished outcomes to its channel."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, meter: Meter | None = None) -> None:
         self._channel = channel
+        self._meter = meter or Meter()
         #: Parameters of the job that ran last: (kernel, packed) and what they were parsed to.
         self._last: tuple[str, bytes] | None = None
         self._params: Any = None
@@ -112,7 +129,8 @@ class Runner:
 
     def _send(self, now: float) -> None:
         assert self._lease is not None, "outcomes are of a lease"
-        report = Report(0, self._lease.lease, self._lease.job, tuple(self._outcomes))
+        usage = self._meter.read()
+        report = Report(0, self._lease.lease, self._lease.job, tuple(self._outcomes), usage)
         self._channel.send(wire.encode(report, self._buffers))
         self._outcomes, self._buffers, self._bytes, self._sent_s = [], [], 0, now
 
@@ -126,11 +144,14 @@ def main() -> None:
     """Serve the socket pair whose descriptor is the first argument, until it closes."""
     end, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
+    adopt_orphans()  # what a kernel starts and abandons stays below this process, to end with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the slave decides when a worker ends
     os.dup2(2, 1)  # what kernels print is log, not output
     channel = Channel(socket.socket(fileno=end))
     channel.send(wire.encode(Hello(Role.SLAVE, "slot", bytes(16), PROTOCOL, "")))
-    runner = Runner(channel)
+    meter = Meter()
+    channel.send(wire.encode(Report(0, 0, "", (), meter.read())))  # of no task: it has started
+    runner = Runner(channel, meter)
     threading.Thread(target=runner.keep_watch, daemon=True).start()
     while True:
         try:

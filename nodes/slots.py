@@ -1,40 +1,74 @@
-"""The worker processes of a slave: started, spoken to, killed with all their children."""
+"""The worker processes of a slave: started, spoken to, killed with all their descendants."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from hpczmq import limits, spawn, wire
 from hpczmq.errors import ProtocolError
 from hpczmq.messages import Assign, Hello, Report
+from hpczmq.model import Usage
+from hpczmq.nodes import processes
 from hpczmq.nodes.channel import Channel
+from hpczmq.nodes.processes import Tail
 from hpczmq.transport import Sockets
 from hpczmq.worker import SlotAnswered, SlotDied, SlotReady
 
 
 class _Process:
-    def __init__(self, popen: subprocess.Popen[bytes], channel: Channel) -> None:
+    def __init__(self, popen: subprocess.Popen[bytes], channel: Channel, log: int) -> None:
         self.popen = popen
         self.channel = channel
         self.writing = False
+        self.tail = Tail(log)
+        #: Readable once the process is dead, whoever holds the other end of the pair by then.
+        self.pidfd = _pidfd(popen.pid)
+        #: Sums of what it has said that it used.
+        self.told = Usage()
+
+    def fds(self) -> list[int]:
+        """What the poller watches of it."""
+        ends = [self.channel.socket.fileno(), self.tail.fd]
+        return ends if self.pidfd is None else [*ends, self.pidfd]
+
+    def used(self, usage: Usage) -> Usage:
+        """What it says that it used, with what it printed; and remember that it said so."""
+        user_s, system_s = self.told.user_s + usage.user_s, self.told.system_s + usage.system_s
+        self.told = replace(self.told, user_s=user_s, system_s=system_s)
+        return replace(usage, log=self.tail.take())
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.channel.socket.close()
+        self.tail.close()
+        if self.pidfd is not None:
+            os.close(self.pidfd)
 
 
 class Slots:
-    """All worker processes of one slave, by slot number."""
+    """All worker processes of one slave, by slot number.
 
-    def __init__(self, sockets: Sockets) -> None:
+    Args:
+        sockets: whose poller wakes us up.
+        adopts: whether this process has no children but these, and buries their orphans.
+    """
+
+    def __init__(self, sockets: Sockets, adopts: bool = False) -> None:
         self._sockets = sockets
+        self._adopts = adopts
         self._processes: dict[int, _Process] = {}
         #: Slot of each descriptor that the poller may name.
         self._by_fd: dict[int, int] = {}
         #: Workers that could not be started, until `events` has told.
         self._stillborn: list[SlotDied] = []
+        if adopts:
+            spawn.adopt_orphans()
 
     def start(self, slot: int) -> None:
         """Start a worker: a fresh interpreter in a session of its own, never a fork of ours.
@@ -42,13 +76,14 @@ class Slots:
         If this machine has no process or descriptor to spare, the slot dies of that.
         """
         try:
-            popen, ours = _started()
+            process = _started()
         except OSError as error:
             self._stillborn.append(SlotDied(slot, f"can't be started: {error}"))
             return
-        self._processes[slot] = _Process(popen, Channel(ours))
-        self._by_fd[ours.fileno()] = slot
-        self._sockets.watch(ours.fileno())
+        self._processes[slot] = process
+        for fd in process.fds():
+            self._by_fd[fd] = slot
+            self._sockets.watch(fd)
 
     def run(self, slot: int, lease: Assign) -> None:
         """Hand a lease to a worker."""
@@ -57,25 +92,30 @@ class Slots:
         self._want_write(process)
 
     def kill(self, slot: int) -> None:
-        """End a worker and its children at once; `events` will tell when it is gone."""
+        """End a worker and its descendants at once; `events` will tell when it is gone."""
         process = self._processes.get(slot)
         if process is not None:
-            _kill_group(process.popen.pid)
+            processes.kill_tree(process.popen.pid)
 
     def events(self, ready: set[object]) -> Iterator[SlotReady | SlotAnswered | SlotDied]:
         """What the workers said, of those whose descriptors are ready."""
         stillborn, self._stillborn = self._stillborn, []
         yield from stillborn
-        for fd in [fd for fd in self._by_fd if fd in ready]:
-            slot = self._by_fd[fd]
+        for slot in dict.fromkeys(slot for fd, slot in self._by_fd.items() if fd in ready):
             process = self._processes[slot]
+            if process.tail.fd in ready and not process.tail.read():
+                self._unwatch(process.tail.fd)
             process.channel.flush()
             self._want_write(process)
             try:
                 while (frames := process.channel.receive()) is not None:
-                    yield _event(slot, frames)
+                    event = _event(slot, frames, process)
+                    if event is not None:
+                        yield event
+                if process.pidfd in ready:
+                    yield self._bury(slot, "")
             except (EOFError, ProtocolError) as error:
-                yield SlotDied(slot, self._bury(slot, str(error)))
+                yield self._bury(slot, str(error))
 
     def close(self) -> None:
         """End every worker: an idle one when its socket pair closes, the others by force.
@@ -83,76 +123,95 @@ class Slots:
         They have `worker_end_s` together, or a slave of many would be long in going.
         """
         for process in self._processes.values():
-            self._sockets.unwatch(process.channel.socket.fileno())
+            for fd in process.fds():
+                self._unwatch(fd)
             process.channel.socket.close()
         deadline_s = time.monotonic() + limits.worker_end_s
         for process in self._processes.values():
             _end(process.popen, max(0.0, deadline_s - time.monotonic()))
+            process.close()
+        self._processes.clear()
+        self._sweep()
 
     def _want_write(self, process: _Process) -> None:
         if process.writing != process.channel.pending:
             process.writing = process.channel.pending
             self._sockets.watch(process.channel.socket.fileno(), write=process.writing)
 
-    def _bury(self, slot: int, why: str) -> str:
-        """Make sure that a worker is gone, and say how it went."""
+    def _unwatch(self, fd: int) -> None:
+        if self._by_fd.pop(fd, None) is not None:
+            self._sockets.unwatch(fd)
+
+    def _bury(self, slot: int, why: str) -> SlotDied:
+        """Make sure that a worker is gone with all its descendants, and say how it went."""
         process = self._processes.pop(slot)
-        fd = process.channel.socket.fileno()
-        self._sockets.unwatch(fd)
-        del self._by_fd[fd]
-        # Its end of the pair is closed: it is dead, or about to be. A child that inherited
-        # nothing of the pair may outlive it; the group is killed in any case.
-        code = _end(process.popen, limits.worker_end_s)
-        process.channel.socket.close()
-        if code < 0:
-            return f"signal {_signal_name(-code)}"
-        return f"exit code {code}" + (f" ({why})" if code == 0 and why else "")
+        for fd in process.fds():
+            self._unwatch(fd)
+        # It is dead, or its end of the pair is closed, and then it is about to be.
+        death = _end(process.popen, limits.worker_end_s)
+        self._sweep()
+        usage = processes.left_of(death, process.told, process.tail.take(), process.popen.pid)
+        process.close()
+        return SlotDied(slot, death.how + (f" ({why})" if death.code == 0 and why else ""), usage)
+
+    def _sweep(self) -> None:
+        if self._adopts:
+            processes.sweep({process.popen.pid for process in self._processes.values()})
 
 
-def _started() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A new worker process, and our end of its socket pair."""
+def _pidfd(pid: int) -> int | None:
+    """A descriptor that tells of a process's death; None where the kernel has none (before 5.3)."""
+    with suppress(OSError):
+        return os.pidfd_open(pid)
+    return None
+
+
+def _started() -> _Process:
+    """A new worker process, with our ends of its socket pair and of its log."""
     ours, theirs = socket.socketpair()
-    with theirs:
-        fd = theirs.fileno()
-        try:
-            popen = subprocess.Popen(
-                spawn.command("hpczmq.nodes.slot", str(fd), str(os.getpid())),
-                pass_fds=[fd],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env=spawn.environment(),
-            )
-        except OSError:
-            ours.close()
-            raise
-    ours.setblocking(False)
-    return popen, ours
-
-
-def _signal_name(number: int) -> str:
     try:
-        return signal.Signals(number).name
-    except ValueError:  # most real-time ones have no name
-        return str(number)
+        log, said = os.pipe()
+    except OSError:
+        ours.close()
+        theirs.close()
+        raise
+    try:
+        popen = subprocess.Popen(
+            spawn.command("hpczmq.nodes.slot", str(theirs.fileno()), str(os.getpid())),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+            env=spawn.environment(),
+        )
+    except OSError:
+        ours.close()
+        os.close(log)
+        raise
+    finally:
+        theirs.close()
+        os.close(said)
+    ours.setblocking(False)
+    return _Process(popen, Channel(ours), log)
 
 
-def _end(popen: subprocess.Popen[bytes], patience_s: float) -> int:
-    """Wait for a worker that is about to end, kill what is left of its group; its exit code."""
-    with suppress(subprocess.TimeoutExpired):
-        popen.wait(patience_s)
-    _kill_group(popen.pid)
-    return popen.wait()
+def _end(popen: subprocess.Popen[bytes], patience_s: float) -> processes.Death:
+    """Wait for a worker that is about to end, and then kill it with what is left below it."""
+    death = processes.wait(popen, patience_s)
+    if death is None:
+        processes.kill_tree(popen.pid)
+        death = processes.wait(popen, float("inf"))
+        assert death is not None, "one waits for ever"
+    return death
 
 
-def _event(slot: int, frames: list[bytearray]) -> SlotReady | SlotAnswered:
+def _event(
+    slot: int, frames: list[bytearray], process: _Process
+) -> SlotReady | SlotAnswered | None:
     message, buffers = wire.decode(frames)
     if isinstance(message, Hello):
         return SlotReady(slot)
     if isinstance(message, Report):
-        return SlotAnswered(slot, message.outcomes, buffers)
+        usage = process.used(message.usage)
+        return SlotAnswered(slot, message.outcomes, buffers, usage) if message.outcomes else None
     raise ProtocolError("kind", f"a worker sent {type(message).__name__}")
-
-
-def _kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -68,6 +69,42 @@ class Hang(OneTaskKernel[HangParams]):
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         while True:
             time.sleep(3600)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HauntParams:
+    """`crash`: whether it kills itself in the end, instead of going on for ever."""
+
+    crash: bool = False
+
+
+class Haunt(OneTaskKernel[HauntParams]):
+    """Prints, starts a program, and a daemon in a session of its own that ignores SIGTERM and
+    keeps all that it has inherited open; tells their numbers in its log, and never ends.
+    """
+
+    name = "haunt"
+    params_type = HauntParams
+
+    def run(self, params: HauntParams, task: tuple[()], cancelled: CancelFlag) -> None:
+        for number in range(100):
+            print("line", number, flush=True)
+        child = subprocess.Popen(["sleep", "3600"])
+        ours, theirs = os.pipe()
+        if not os.fork():
+            os.setsid()
+            daemon = os.fork()
+            if daemon:
+                os.write(theirs, str(daemon).encode())
+                os._exit(0)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                time.sleep(3600)
+        print("haunted by", child.pid, os.read(ours, 20).decode(), flush=True)
+        if params.crash:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        while True:
+            sum(range(100_000))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

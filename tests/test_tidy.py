@@ -72,8 +72,9 @@ MAY_IMPORT = {
     # Those who show it.
     "interrupts": "",
     "options": "palettes",
+    "launchers": "config nodes options",
     "output": "jsontext wire",
-    "tables": "batch model wire",
+    "tables": "batch messages model wire",
     "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",

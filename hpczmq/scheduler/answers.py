@@ -82,8 +82,10 @@ def _why_waiting(state: ClusterState, job: JobRecord) -> str:
     if lacking:
         return f"waits: {lacking}"[: limits.text_chars_max]
     able = [s for s in able if fits(s, job)]
-    if all(slave.saturated for slave in able):
-        return f"waits: {able[0].saturated}"[: limits.text_chars_max]
+    if all(slave.reason or slave.saturated for slave in able):
+        first = next((s for s in able if s.reason), able[0])
+        why = f"{first.name} is {first.rest.name.lower()}: {first.reason}"
+        return f"waits: {why if first.reason else first.saturated}"[: limits.text_chars_max]
     return "waits: every slot is taken" if job.state is JobState.QUEUED else ""
 
 
@@ -137,6 +139,7 @@ def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
         metrics=slave.metrics,
         memory_bytes=slave.memory_bytes,
         labels=tuple(sorted(slave.labels)),
+        reason=slave.reason,
     )
 
 

@@ -36,6 +36,13 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
         assert index in other.open, f"lease {lease} does not hold {job.id}/{index}"
         assert first.holder != other.holder, f"{job.id}/{index} runs twice on one slave"
         assert index in job.doubled
+    assert _tasks(job, TaskState.DELAYED) == set(job.due), f"{job.id}: each delay has its end"
+    alarms = {(alarm[2], alarm[3], alarm[0]) for alarm in state.alarms}
+    for index, due_s in job.due.items():
+        assert (job.id, index, due_s) in alarms, f"{job.id}/{index} will never be tried again"
+    open_states = (TaskState.WAITING, TaskState.LEASED, TaskState.DELAYED)
+    closed = [index for index in job.failed_on if job.states[index] not in open_states]
+    assert not closed, f"{job.id}: {closed} have ended, and are still avoided"
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if job.was_placed(i)}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
@@ -44,7 +51,7 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     held = {*job.leases.values(), *job.second.values()}
     assert job.held == len(held), f"{job.id} has {len(held)} leases, {job.held} booked"
     if job.state.ended:
-        assert not waiting and not leased, f"{job.id} has ended, and still has open tasks"
+        assert not waiting and not leased and not job.due, f"{job.id} has ended with open tasks"
     if job.state is JobState.DONE:
         assert counted[TaskState.DONE] == len(job.states), f"{job.id} is done without its results"
 
@@ -71,7 +78,10 @@ def _check_leases(state: ClusterState) -> None:
 def _check_slaves(state: ClusterState) -> None:
     peers = [(s.peer, s.instance) for s in state.slaves.values() if s.peer is not None]
     assert sorted(peers) == sorted(state.peers.items()), "each connection belongs to one slave"
+    assert not state.struck, "a strike is judged at once"
     for slave in state.slaves.values():
+        closed = slave.rest in (SlaveState.DRAINING, SlaveState.QUARANTINED)
+        assert closed == bool(slave.reason), f"{slave.name} says why, exactly while it is closed"
         assert len(slave.leases) <= 2 * slave.slots, f"{slave.name} is over its credit"
         taken, memory = slave.slots_taken, slave.memory_taken_bytes
         assert taken == sum(lease.slots for lease in slave.leases.values())

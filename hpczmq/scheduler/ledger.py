@@ -1,29 +1,28 @@
 """The book-keeping of jobs, tasks and leases: every change of a task's state happens here.
 
-A task is accepted once: the first outcome that finds it WAITING or LEASED counts, whichever
-lease it comes from, and later ones find it ended and are dropped. So it does not matter how
-often a task was handed out.
+`outcomes` says what a report changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from math import inf
 
 from hpczmq import limits
-from hpczmq.messages import Report, Revoke
-from hpczmq.model import JobState, Outcome, SlaveState, Status
-from hpczmq.scheduler.actions import Forget, Note, Send, Store
+from hpczmq.messages import Revoke
+from hpczmq.model import JobState, SlaveState
+from hpczmq.scheduler.actions import Forget, Send
 from hpczmq.scheduler.delivery import deliver
-from hpczmq.scheduler.events import Buffer
 from hpczmq.scheduler.queue import Queue, rank
 from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
 from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
 
-_OPEN = (TaskState.WAITING, TaskState.LEASED)
+#: States of a task that may still come to something.
+OPEN = (TaskState.WAITING, TaskState.LEASED, TaskState.DELAYED)
 #: Every state byte after the end of its job.
-_CANCEL = bytes(TaskState.CANCELLED if byte in _OPEN else byte for byte in range(256))
+_CANCEL = bytes(TaskState.CANCELLED if byte in OPEN else byte for byte in range(256))
 
 
 # --- Moves ------------------------------------------------------------------------------------
@@ -68,8 +67,18 @@ def enqueue(state: ClusterState, job: JobRecord) -> None:
 # --- Leases -----------------------------------------------------------------------------------
 
 
-def take(job: JobRecord, count: int) -> list[int]:
-    """Up to `count` waiting indices, handed-back ones first; a suspect comes alone."""
+def take(job: JobRecord, count: int, avoided: Collection[int] = ()) -> list[int]:
+    """Up to `count` waiting indices but those to be avoided, handed-back ones first; a suspect
+    comes alone."""
+    aside = [index for index in job.returned if index in avoided] if avoided else []
+    if aside:
+        job.returned = deque(index for index in job.returned if index not in avoided)
+    taken = _take(job, count)
+    job.returned.extend(aside)
+    return taken
+
+
+def _take(job: JobRecord, count: int) -> list[int]:
     taken: list[int] = []
     while job.returned and len(taken) < count:
         index = job.returned[0]
@@ -135,7 +144,7 @@ def give_back(state: ClusterState, lease: Lease, now: float) -> None:
     """End a lease whose slave won't answer: its open tasks wait again, or go on elsewhere."""
     job = state.jobs[lease.job]
     for index in sorted(lease.open):
-        if _let_go(job, index, lease.id):
+        if let_go(job, index, lease.id):
             continue
         del job.leases[index]
         move_task(state, job, index, TaskState.WAITING, now)
@@ -145,7 +154,7 @@ def give_back(state: ClusterState, lease: Lease, now: float) -> None:
     enqueue(state, job)
 
 
-def _let_go(job: JobRecord, index: int, lease: int) -> bool:
+def let_go(job: JobRecord, index: int, lease: int) -> bool:
     """Leave a task that two leases hold to the other one; False: there is no other one."""
     if job.second.get(index) == lease:
         del job.second[index]
@@ -154,6 +163,19 @@ def _let_go(job: JobRecord, index: int, lease: int) -> bool:
         job.leases[index] = job.second.pop(index)
         return True
     return False
+
+
+def release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
+    """Account for a task in the leases that hold it, which need not be the reported one."""
+    for id in (job.leases.pop(index, None), job.second.pop(index, None)):
+        if id is None:
+            continue
+        lease = state.leases[id]
+        lease.open.discard(index)
+        if not lease.open:
+            drop(state, lease)
+            if id != reported:
+                revoke(state, lease)  # nobody needs the second copy
 
 
 def drop(state: ClusterState, lease: Lease) -> None:
@@ -187,141 +209,13 @@ def mark_free(state: ClusterState, slave: SlaveRecord) -> None:
         state.free.pop(slave.instance, None)
 
 
-# --- Outcomes ---------------------------------------------------------------------------------
-
-
-def accept(
-    state: ClusterState,
-    slave: SlaveRecord,
-    report: Report,
-    buffers: Sequence[Buffer],
-    now: float,
-) -> None:
-    """Take a report's outcomes into the books: each task once, whatever the lease."""
-    job = state.jobs.get(report.job)
-    if job is None or job.state.ended:
-        return  # nobody waits for it; the acknowledgement lets the slave forget it
-    fresh = [o for o in report.outcomes if _may_count(job, o.index)]
-    fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
-    if len(fresh) < len(report.outcomes):
-        kept = {o.index for o in fresh}
-        buffers = _of(kept, report.outcomes, buffers)
-    final, again = _sort(state, job, report.lease, fresh)
-    for outcome in final:
-        settle(state, job, outcome, report.lease, now)
-    for outcome in again:
-        _retry(state, job, outcome, report.lease, now)
-    if final:
-        _measure(job, final)
-        state.actions.append(Store(job.id, job.chunks, slave.name, final, buffers))
-        job.chunks += 1
-        deliver(state, job, now)
-    enqueue(state, job)
-    _maybe_end(state, job, now)
-
-
-def _may_count(job: JobRecord, index: int) -> bool:
-    """Whether an outcome of this task is news. One that was never handed out has none: the report
-    speaks of another master's job of this name."""
-    return job.was_placed(index) and job.states[index] in _OPEN
-
-
-def _goes_on(state: ClusterState, job: JobRecord, outcome: Outcome, reported: int) -> bool:
-    """Whether a task without a result here still has its other start: then that one decides.
-
-    So it is when this was said before, and the lease does not hold the task any more.
-    """
-    index = outcome.index
-    if index not in job.doubled:
-        return False
-    if reported not in (job.leases.get(index), job.second.get(index)):
-        return True
-    if not _let_go(job, index, reported):
-        return False
-    lease = state.leases[reported]
-    lease.open.discard(index)
-    if not lease.open:
-        drop(state, lease)
-    how = outcome.status.name.lower()
-    state.actions.append(Note(f"task {index} of {job.id}: {how}, but its other start goes on"))
-    return True
-
-
-def _sort(
-    state: ClusterState, job: JobRecord, lease: int, outcomes: Sequence[Outcome]
-) -> tuple[list[Outcome], list[Outcome]]:
-    """Which outcomes end their task, and which crashes let it run again.
-
-    A crash counts while its own lease holds the task, and only if the task ran alone: of several
-    in one worker nobody knows which one killed it, so each of them is run alone next.
-    """
-    final: list[Outcome] = []
-    again: list[Outcome] = []
-    for outcome in outcomes:
-        if outcome.status is not Status.CRASH:
-            final.append(outcome)
-        elif job.leases.get(outcome.index) == lease:
-            alone = state.leases[lease].size == 1
-            crashes = job.crashes.get(outcome.index, 0) + alone
-            job.crashes[outcome.index] = crashes
-            (final if crashes >= limits.crash_limit else again).append(outcome)
-    return final, again
-
-
-def settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
-    """Give a task its final state, and free it from the lease that holds it."""
-    index = outcome.index
-    move_task(state, job, index, TaskState.DONE if outcome.status.good else TaskState.FAILED, now)
-    state.tasks_done += 1
-    if not outcome.status.good and not job.cause:
-        place, text = f"task {index}: ", outcome.value.decode(errors="replace")
-        job.cause = place + text[len(place) - limits.error_chars_max :]
-    _release(state, job, index, lease)
-
-
-def _release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
-    """Account for a task in the leases that hold it, which need not be the reported one."""
-    for id in (job.leases.pop(index, None), job.second.pop(index, None)):
-        if id is None:
-            continue
-        lease = state.leases[id]
-        lease.open.discard(index)
-        if not lease.open:
-            drop(state, lease)
-            if id != reported:
-                revoke(state, lease)  # nobody needs the second copy
-
-
-def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
-    """Let a task that lost its worker wait again, before the others."""
-    _release(state, job, outcome.index, lease)
-    move_task(state, job, outcome.index, TaskState.WAITING, now)
-    job.returned.append(outcome.index)
-    text = outcome.value.decode(errors="replace")
-    state.actions.append(Note(f"task {outcome.index} of {job.id} is run again: {text}"))
-
-
-def _of(kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]) -> Sequence[Buffer]:
-    """The buffers of some of the outcomes; each ARRAY owns the next one."""
-    owners = [o.index for o in outcomes if o.status is Status.ARRAY]
-    return [buffer for index, buffer in zip(owners, buffers, strict=True) if index in kept]
-
-
-def _measure(job: JobRecord, outcomes: Sequence[Outcome]) -> None:
-    """Let the mean run time follow what was just measured; half of it is the newest report."""
-    good = [o.seconds for o in outcomes if o.status.good]
-    if good:
-        job.took_s += sum(good)
-        mean = sum(good) / len(good)
-        job.mean_s = mean if job.mean_s is None else (job.mean_s + mean) / 2
-
-
 # --- The end of a job -------------------------------------------------------------------------
 
 
-def _maybe_end(state: ClusterState, job: JobRecord, now: float) -> None:
+def maybe_end(state: ClusterState, job: JobRecord, now: float) -> None:
+    """End a job of which nothing is open any more, or which can't be done any more."""
     failed, waiting = job.counts[TaskState.FAILED], job.waiting
-    open_tasks = waiting + job.counts[TaskState.LEASED]
+    open_tasks = waiting + job.counts[TaskState.LEASED] + job.counts[TaskState.DELAYED]
     if failed and not job.is_map:
         end(state, job, JobState.FAILED, job.cause, now)  # an image with a hole is no image
     elif not open_tasks:
@@ -340,11 +234,14 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
         revoke(state, lease)
     # All at once: a job of millions of waiting tasks must not hold the loop up.
     job.states = job.states.translate(_CANCEL)
-    job.counts[TaskState.CANCELLED] += job.counts[TaskState.WAITING] + job.counts[TaskState.LEASED]
-    job.counts[TaskState.WAITING] = job.counts[TaskState.LEASED] = 0
+    for open_state in OPEN:
+        job.counts[TaskState.CANCELLED] += job.counts[open_state]
+        job.counts[open_state] = 0
     job.leases.clear()
     job.second.clear()
     job.doubled.clear()
+    job.due.clear()
+    job.failed_on.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
     job.order = job.places = ()

@@ -36,6 +36,7 @@ from hpczmq.messages import (
     Cancel,
     Control,
     Done,
+    Drain,
     Fetch,
     Goodbye,
     Heartbeat,
@@ -46,12 +47,21 @@ from hpczmq.messages import (
     Pong,
     Reject,
     Report,
+    Return,
     SetPolicy,
     Submit,
     Submitted,
 )
-from hpczmq.model import JobState, Metrics, Policy, Role, Status
-from hpczmq.scheduler import delivery, ledger, members, placement, stragglers
+from hpczmq.model import About, JobState, Metrics, Policy, Role, SlaveState, Status
+from hpczmq.scheduler import (
+    alarms,
+    delivery,
+    ledger,
+    members,
+    outcomes,
+    placement,
+    stragglers,
+)
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
@@ -65,6 +75,7 @@ from hpczmq.scheduler.events import (
     Unplannable,
     Unreachable,
 )
+from hpczmq.scheduler.explain import explain
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch, Weights
 
 
@@ -109,6 +120,7 @@ class Scheduler:
                 stragglers.place(self.state, now)
             case Tick():
                 members.tick(self.state, now)
+                alarms.ring(self.state, now)
             case Stop():
                 self._control(closing=True)
             case _:
@@ -163,10 +175,13 @@ class Scheduler:
                     reason = "a report needs a buffer for each array, and has each task once"
                     self._reject(peer, "report", "too large" if large else reason)
                     return
-                ledger.accept(self.state, slave, message, buffers, now)
+                outcomes.accept(self.state, slave, message, buffers, now)
+                members.judge(self.state, now)
                 self._send(peer, Ack((message.report,)))
             case Heartbeat():
                 members.heartbeat(self.state, slave, peer, message, now)
+            case Return(leases):
+                members.take_back(self.state, slave, leases, now)
             case Goodbye():
                 members.part(self.state, slave, message.reason, now)
             case _:
@@ -178,9 +193,11 @@ class Scheduler:
                 self._submit(peer, message)
             case Fetch():
                 self._fetch(peer, message, now)
-            case Cancel() | SetPolicy():
+            case Cancel() | SetPolicy() | Drain():
                 who = self.state.clients[peer].instance
                 self._send(peer, self._once(who, message, now))
+            case Ask(about=About.EXPLAIN):
+                self._send(peer, explain(self.state, message, now))
             case Ask():
                 self._send(peer, answer(self.state, message, now))
             case Heartbeat(sequence=sequence):
@@ -216,6 +233,8 @@ class Scheduler:
             state.jobs[id] = job
             state.uids[submit.uid] = id
             ledger.enqueue(state, job)
+            if submit.deadline_s:
+                alarms.set_alarm(state, job, -1, now + submit.deadline_s)
             if not job.waiting:
                 ledger.end(state, job, JobState.DONE, "", now)
         self._submit(event.peer, submit)
@@ -235,14 +254,22 @@ class Scheduler:
 
     # --- Orders -------------------------------------------------------------------------------
 
-    def _once(self, who: bytes, order: Cancel | SetPolicy, now: float) -> Message:
+    def _once(self, who: bytes, order: Cancel | SetPolicy | Drain, now: float) -> Message:
         """Carry an order out. Said again, since its answer was lost, it is only answered again:
         a second `clear` would end what was submitted since."""
         orders, key = self.state.orders, (who, order.request)
         known = orders.get(key) if order.request else None
         if known is not None:
             return known
-        done = self._cancel(order, now) if isinstance(order, Cancel) else self._set_policy(order)
+        match order:
+            case Cancel():
+                done = self._cancel(order, now)
+            case SetPolicy():
+                done = self._set_policy(order)
+            case Drain():
+                done = self._drain(order, now)
+            case _:
+                assert_never(order)
         orders[key] = done
         if len(orders) > limits.orders_known_max:
             del orders[next(iter(orders))]
@@ -261,6 +288,20 @@ class Scheduler:
         for job in done:
             ledger.end(state, job, JobState.CANCELLED, "cancelled by a client", now)
         return Done(cancel.request, tuple(job.id for job in done))
+
+    def _drain(self, drain: Drain, now: float) -> Message:
+        here = [slave for slave in self.state.slaves.values() if not slave.state.gone]
+        chosen = [slave for slave in here if slave.name in drain.slaves]
+        unknown = [name for name in drain.slaves if name not in {slave.name for slave in chosen}]
+        if unknown:
+            reason = f"no slave {unknown[0]} is here: `hpczmq slaves` lists those that are"
+            return Reject(drain.request, "unknown slave", _cut(reason))
+        for slave in chosen:
+            if drain.undo:
+                members.open_again(self.state, slave)
+            else:
+                members.close(self.state, slave, SlaveState.DRAINING, "drained by a client", now)
+        return Done(drain.request, tuple(dict.fromkeys(slave.name for slave in chosen)))
 
     def _set_policy(self, wish: SetPolicy) -> Message:
         known = [policy.value for policy in Policy]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hpczmq import limits
 from hpczmq.alerts import RULES, Watcher, without_own
-from hpczmq.messages import Beat, Heartbeat, Hello, Revoke, Sample, Welcome
-from hpczmq.model import Role, SlaveState
-from hpczmq.scheduler import ledger
+from hpczmq.messages import Beat, Heartbeat, Hello, Report, Revoke, Sample, Welcome
+from hpczmq.model import Outcome, Role, SlaveState, Status
+from hpczmq.scheduler import attempts, ledger, outcomes
 from hpczmq.scheduler.actions import Note, Publish, Send
-from hpczmq.scheduler.state import ClientRecord, ClusterState, SlaveRecord
+from hpczmq.scheduler.answers import fits
+from hpczmq.scheduler.state import ClientRecord, ClusterState, Lease, SlaveRecord
 from hpczmq.scheduler.states import SLAVE_MOVES, check
 
 #: A slave that is late by this many heartbeats is asked for a sign of life: if its connection is
@@ -69,8 +72,9 @@ def _welcome(state: ClusterState, fresh: bool) -> Welcome:
 def heard(state: ClusterState, slave: SlaveRecord, now: float) -> None:
     """A slave gave a sign of life."""
     slave.heard_s = now
-    if slave.state is not SlaveState.READY:
-        _move(slave, SlaveState.READY)
+    attempts.forgive(state, slave)
+    if slave.state is not slave.rest:
+        _move(slave, slave.rest)
     ledger.mark_free(state, slave)
 
 
@@ -80,6 +84,8 @@ def heartbeat(
     """A slave says how it is and what it holds."""
     slave.metrics, slave.generation = beat.metrics, beat.generation
     _watch(state, slave, now)
+    if beat.draining and slave.rest is not SlaveState.DRAINING:
+        close(state, slave, SlaveState.DRAINING, "is about to end", slave.heard_s)
     reconcile(state, slave, beat.leases, now - _grace(state))
     state.actions.append(Send(peer, Beat(beat.sequence)))
     if beat.generation < state.control.generation:
@@ -100,7 +106,7 @@ def _watch(state: ClusterState, slave: SlaveRecord, now: float) -> None:
     texts = [alert.text for alert in alerts if alert is not None]
     before, after = slave.saturated, "; ".join(texts) if state.spares_saturated else ""
     slave.saturated = after
-    if bool(before) != bool(after):
+    if bool(before) != bool(after) and not slave.reason:  # else nothing changes by this
         said = f"gets nothing new until this clears: {after}" if after else "gets work again"
         state.actions.append(Note(f"slave {slave.name} {said}"))
     ledger.mark_free(state, slave)
@@ -123,6 +129,71 @@ def reconcile(
         state.actions.append(Send(slave.peer, Revoke(unknown)))
 
 
+def take_back(state: ClusterState, slave: SlaveRecord, leases: tuple[int, ...], now: float) -> None:
+    """A slave hands leases back: it is about to end."""
+    for lease in [slave.leases[id] for id in dict.fromkeys(leases) if id in slave.leases]:
+        ledger.give_back(state, lease, now)
+
+
+def judge(state: ClusterState, now: float) -> None:
+    """Quarantine those of the slaves that just got a strike on which too much fails, unless one
+    of them is the last that is ready with something that it offers, or that a job needs.
+    """
+    for instance in sorted(state.struck):
+        slave = state.slaves[instance]
+        while now - slave.strikes[0] > limits.quarantine_window_s:
+            slave.strikes.popleft()
+        strikes = len(slave.strikes)
+        guilty = strikes >= limits.quarantine_limit and strikes > slave.good
+        if guilty and slave.rest is SlaveState.READY and _can_be_missed(state, slave):
+            window_s, good = limits.quarantine_window_s, slave.good
+            reason = f"{strikes} tasks failed here in {window_s:.0f} s that succeeded elsewhere"
+            close(state, slave, SlaveState.QUARANTINED, f"{reason}, {good} did not", now)
+    state.struck.clear()
+
+
+def _can_be_missed(state: ClusterState, slave: SlaveRecord) -> bool:
+    """Whether others offer what a slave does, and have what the open jobs need that it serves."""
+    others = [s for s in state.slaves.values() if s is not slave and s.state is SlaveState.READY]
+    if not slave.capabilities <= {what for other in others for what in other.capabilities}:
+        return False
+    jobs = (job for job in state.jobs.values() if not job.state.ended and fits(slave, job))
+    demands = {job.demand: job for job in jobs}
+    return all(any(fits(other, job) for other in others) for job in demands.values())
+
+
+def _probation(state: ClusterState, slave: SlaveRecord, now: float) -> None:
+    """Let a slave back whose quarantine has lasted long enough; one more strike will do."""
+    over = now - slave.closed_s >= limits.probation_s
+    if slave.rest is SlaveState.QUARANTINED and over:
+        open_again(state, slave)
+        slave.strikes.extend([now] * (limits.quarantine_limit - 1))
+
+
+def close(
+    state: ClusterState, slave: SlaveRecord, new: SlaveState, reason: str, now: float
+) -> None:
+    """Give a slave nothing new until it is opened again; what it has it may end."""
+    state.actions.append(Note(f"slave {slave.name} gets nothing new: {reason}"))
+    slave.closed_s = now
+    _rest(state, slave, new, reason)
+
+
+def open_again(state: ClusterState, slave: SlaveRecord) -> None:
+    """Give a slave work again, and forget what it was closed for."""
+    slave.strikes.clear()
+    slave.good = 0
+    state.actions.append(Note(f"slave {slave.name} gets work again"))
+    _rest(state, slave, SlaveState.READY, "")
+
+
+def _rest(state: ClusterState, slave: SlaveRecord, new: SlaveState, reason: str) -> None:
+    heard, slave.rest, slave.reason = slave.state is slave.rest, new, reason
+    if heard and slave.state is not new:
+        _move(slave, new)
+    ledger.mark_free(state, slave)
+
+
 def _grace(state: ClusterState) -> float:
     return limits.resend_heartbeats * state.heartbeat_s
 
@@ -131,8 +202,10 @@ def lose(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
     """Give up a slave: its tasks go elsewhere at once. What it still reports, perhaps a large
     result that was in the way of its heartbeats, is welcome on the connection that it has.
     """
-    if not slave.state.gone:
-        _give_up(state, slave, SlaveState.LOST, f"is lost ({why})", now)
+    if slave.state.gone:
+        return
+    running = attempts.suspects(slave)
+    _give_up(state, slave, SlaveState.LOST, f"is lost ({why})", now, running)
 
 
 def cut_off(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
@@ -148,13 +221,31 @@ def part(state: ClusterState, slave: SlaveRecord, why: str, now: float) -> None:
 
 
 def _give_up(
-    state: ClusterState, slave: SlaveRecord, new: SlaveState, how: str, now: float
+    state: ClusterState,
+    slave: SlaveRecord,
+    new: SlaveState,
+    how: str,
+    now: float,
+    blamed: Sequence[Lease] = (),
 ) -> None:
     _move(slave, new)
     state.actions.append(Note(f"slave {slave.name} {how}, {len(slave.leases)} leases"))
+    ledger.mark_free(state, slave)
+    for lease in blamed:
+        if lease.id in slave.leases:  # else its job has just ended, by another of them
+            _blame(state, slave, lease, f"slave {slave.name} {how}", now)
     for lease in list(slave.leases.values()):
         ledger.give_back(state, lease, now)
-    ledger.mark_free(state, slave)
+
+
+def _blame(state: ClusterState, slave: SlaveRecord, lease: Lease, how: str, now: float) -> None:
+    """Count the loss of a slave against what it was running, as if it had said so itself."""
+    job = state.jobs[lease.job]
+    blamed = [i for i in sorted(lease.open) if attempts.is_blamed(job, i, lease.id)]
+    attempts.blame(job, slave, lease, blamed)
+    crashes = [Outcome(i, Status.CRASH, now - lease.sent_s, how.encode()) for i in blamed]
+    report = Report(0, lease.id, lease.job, tuple(crashes))
+    outcomes.accept(state, slave, report, (), now)
 
 
 def _disconnect(state: ClusterState, slave: SlaveRecord) -> None:
@@ -184,6 +275,7 @@ def tick(state: ClusterState, now: float) -> None:
     """Look at the clock: who is silent, who is lost, who can be forgotten."""
     beat_s = state.heartbeat_s
     for slave in list(state.slaves.values()):
+        _probation(state, slave, now)
         silent_s = now - slave.heard_s
         if slave.state.gone:
             if silent_s > limits.lost_shown_s:
@@ -197,7 +289,7 @@ def tick(state: ClusterState, now: float) -> None:
             lose(state, slave, f"silent for {silent_s:.1f} s", now)
         elif silent_s > _PROBE_HEARTBEATS * beat_s and slave.peer is not None:
             state.actions.append(Send(slave.peer, Beat(0)))
-            if slave.state is SlaveState.READY and silent_s > limits.silent_heartbeats * beat_s:
+            if slave.state is slave.rest and silent_s > limits.silent_heartbeats * beat_s:
                 _move(slave, SlaveState.SILENT)
                 slave.doubted_s = now
                 ledger.mark_free(state, slave)

@@ -21,10 +21,11 @@ from math import inf
 from hpczmq import limits
 from hpczmq.messages import Assign
 from hpczmq.model import Policy, SlaveState, Task
-from hpczmq.scheduler import ledger
+from hpczmq.scheduler import attempts, ledger
 from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.answers import fits
 from hpczmq.scheduler.state import ClusterState, Demand, JobRecord, SlaveRecord, Weights
+from hpczmq.scheduler.states import TaskState
 
 
 def place(state: ClusterState, now: float) -> None:
@@ -37,11 +38,11 @@ def place(state: ClusterState, now: float) -> None:
         # A job that gets a lease goes back in the line, and the next one takes its place.
         while place < len(queue) and chooser.hopes:
             job = state.jobs[queue[place]]
-            slave = chooser.next(job)
+            slave = chooser.next(job, now)
             if slave is None:
                 place += 1
                 continue
-            indices = ledger.take(job, lease_tasks(job, chooser.slots))
+            indices = ledger.take(job, lease_tasks(job, chooser.slots), chooser.avoided)
             lease = ledger.grant(state, job, slave, indices, now)
             state.actions.append(assign(job, slave, lease.id, indices))
             ledger.mark_free(state, slave)
@@ -124,6 +125,8 @@ class _Chooser:
         #: Slaves that are kept for tasks which take much of one, by instance.
         self._reserved: set[bytes] = set()
         self._turn = 0
+        #: Tasks that the slave which was chosen last should not get: they failed there.
+        self.avoided: set[int] = set()
         free = [state.slaves[instance] for instance in state.free]
         self.slots = sum(slave.slots for slave in free)
         #: Slaves to whom some job might give one more lease, by instance.
@@ -137,34 +140,45 @@ class _Chooser:
         for heap in self._heaps.values():
             self._push(heap, slave)
 
-    def next(self, job: JobRecord) -> SlaveRecord | None:
+    def next(self, job: JobRecord, now: float) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""
         mean_s = inf if job.mean_s is None else job.mean_s
         demand = job.demand
         if demand in self._exhausted and mean_s >= self._exhausted[demand]:
             return None
         heap = self._heap(demand, job)
-        aside = []
-        found = None
+        aside, found, spared = [], None, False
         while heap and found is None:
             row = heappop(heap)
             slave = row[-1]
             if slave.instance not in self.hopes or row[3] != len(slave.leases):
                 continue
             if has_credit(slave, job):
-                found = slave
-            else:
-                aside.append(row)  # another job's tasks may be short enough for it
+                if self._has_task_for(slave, job, now):
+                    found = slave
+                    continue
+                spared = True
+            aside.append(row)  # another job's tasks may be short enough for it
         for row in aside:
             heappush(heap, row)
         if found is None:
-            self._exhausted[demand] = mean_s
-            self._reserve(job)
+            if not spared:  # else other jobs' tasks did not fail there
+                self._exhausted[demand] = mean_s
+            self._reserve(job, now)
             return None
         self._state.free[found.instance] = self._state.free.pop(found.instance, None)
         return found
 
-    def _reserve(self, job: JobRecord) -> None:
+    def _has_task_for(self, slave: SlaveRecord, job: JobRecord, now: float) -> bool:
+        """Whether anything waits of a job that has not failed on a slave lately."""
+        if not job.failed_on:
+            self.avoided = set()
+            return True
+        self.avoided = attempts.avoided(self._state, job, slave, now)
+        waiting = [index for index in self.avoided if job.states[index] == TaskState.WAITING]
+        return len(waiting) < job.waiting
+
+    def _reserve(self, job: JobRecord, now: float) -> None:
         """Keep a slave free of lesser jobs until it has room for a task that takes much of one.
 
         Else the slots of that task would be taken again one by one, for ever.
@@ -174,7 +188,7 @@ class _Chooser:
             return  # it has a share, or needs no more than others do
         slaves = self._state.slaves.values()
         able = [s for s in slaves if s.state is SlaveState.READY and fits(s, job)]
-        able = [s for s in able if not s.saturated]
+        able = [s for s in able if not s.saturated and self._has_task_for(s, job, now)]
         if able and not any(slave.instance in self._reserved for slave in able):
             nearest = min(able, key=lambda slave: (slave.slots_taken, slave.memory_taken_bytes))
             self._reserved.add(nearest.instance)

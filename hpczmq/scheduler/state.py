@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from hpczmq import limits
 from hpczmq.alerts import Watcher
 from hpczmq.messages import Control, Message, Submit
-from hpczmq.model import JobState, Metrics, SlaveState
+from hpczmq.model import JobState, Metrics, SlaveState, Status, Usage
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.queue import Queue
 from hpczmq.scheduler.states import TaskState
@@ -61,6 +62,23 @@ class Lease:
 
 
 @dataclass(slots=True)
+class Attempt:
+    """One execution of a task, or of several in one worker, that somebody may ask about."""
+
+    #: More than one: the worker died, and of which of them nobody knows.
+    indices: tuple[int, ...]
+    #: The slave's instance, and its name.
+    instance: bytes
+    slave: str
+    status: Status
+    seconds: float
+    ended_s: float
+    #: What went wrong; empty if nothing did.
+    text: str
+    usage: Usage
+
+
+@dataclass(slots=True)
 class JobRecord:
     """One job from its submit until it is forgotten."""
 
@@ -94,6 +112,18 @@ class JobRecord:
     doubled: set[int] = field(default_factory=set)
     #: Times that an index killed its worker while it ran alone; being here means: run it alone.
     crashes: dict[int, int] = field(default_factory=dict)
+    #: Times that the kernel raised, of indices that were to be tried again.
+    tries: dict[int, int] = field(default_factory=dict)
+    #: Where each open index has failed by itself, by instance, and when.
+    failed_on: dict[int, dict[bytes, float]] = field(default_factory=dict)
+    #: When the next try of each DELAYED index is due, and of no other.
+    due: dict[int, float] = field(default_factory=dict)
+    #: Attempts that went wrong, and how those tasks came out at last; oldest first.
+    history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=limits.attempts_kept_max))
+    #: What all attempts so far have used: CPU seconds of user and system, and the largest worker.
+    user_s: float = 0.0
+    system_s: float = 0.0
+    peak_bytes: int = 0
     #: How many tasks are in each state, by the state's number. Sums to the number of tasks.
     counts: list[int] = field(init=False)
     #: Mean run time of a task in seconds, newest first; None before the first result.
@@ -113,7 +143,7 @@ class JobRecord:
 
     def __post_init__(self) -> None:
         self.states = bytearray(len(self.tasks))
-        self.counts = [len(self.tasks), 0, 0, 0, 0]
+        self.counts = [len(self.tasks), 0, 0, 0, 0, 0]
         self.is_map = bool(self.submit.items)
         requires = self.submit.requires
         self.demand = self.capability, requires.memory_bytes, requires.slots, requires.labels
@@ -133,10 +163,26 @@ class JobRecord:
             return False
         return (self.places[index] if self.places else index) < self.next
 
+    def is_held(self, index: int, lease: int) -> bool:
+        """Whether a lease holds a task, as its only or its other start."""
+        return lease in (self.leases.get(index), self.second.get(index))
+
     @property
     def waiting(self) -> int:
         """Tasks that could be placed now."""
         return self.counts[TaskState.WAITING]
+
+
+@dataclass(slots=True)
+class Blame:
+    """A task that is suspected of having taken its slave down; taken back if that returns."""
+
+    job: str
+    index: int
+    #: Whether it was alone in its slot, so that it counts; and whether nothing was held against
+    #: it before.
+    alone: bool
+    first: bool
 
 
 @dataclass(slots=True)
@@ -152,6 +198,15 @@ class SlaveRecord:
     capabilities: frozenset[str]
     heard_s: float
     state: SlaveState = SlaveState.READY
+    #: What it is as long as it is heard: READY, or closed (DRAINING, QUARANTINED); and why.
+    rest: SlaveState = SlaveState.READY
+    reason: str = ""
+    #: When it was closed last.
+    closed_s: float = 0.0
+    #: When a task succeeded elsewhere that had failed here, oldest first; and how many succeeded
+    #: here since the first of them.
+    strikes: deque[float] = field(default_factory=deque)
+    good: int = 0
     #: When it became SILENT last.
     doubted_s: float = 0.0
     #: Leases it holds, oldest first.
@@ -174,6 +229,8 @@ class SlaveRecord:
     saturated: str = ""
     #: Newest control generation that it has acknowledged.
     generation: int = 0
+    #: Of a LOST one: whom its loss was counted against.
+    blames: list[Blame] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -239,6 +296,15 @@ class ClusterState:
     orders: dict[tuple[bytes, int], Message] = field(default_factory=dict)
     #: Connections that watch a job, by job.
     watchers: dict[str, set[bytes]] = field(default_factory=dict)
+    #: A heap of what is due when: (when, a number, job, index of a DELAYED task, or −1 for the
+    #: job's deadline). What came to its end before that is left in it, and not heeded.
+    alarms: list[tuple[float, int, str, int]] = field(default_factory=list)
+    alarms_made: int = 0
+    #: Slaves that just got a strike.
+    struck: set[bytes] = field(default_factory=set)
+    #: Attempts with lines of a log, oldest first, and the characters of all these.
+    logs: deque[Attempt] = field(default_factory=deque)
+    logs_chars: int = 0
     jobs_made: int = 0
     leases_made: int = 0
     tasks_done: int = 0

@@ -3,7 +3,8 @@
 When nothing of a job waits any more and a slot is idle, the oldest leases that have been out for
 longer than their tasks take are started a second time, on another slave. It is bounded: only idle
 slots are used, a task has two leases at most, and is started a second time once in its life; one
-that has killed a worker never is.
+that has killed a worker never is. A slave that drains or is quarantined gets none, nor does one on
+which the task has failed.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def _double(
 ) -> None:
     """Start what is left of a lease a second time, if an idle slot can run it."""
     indices = sorted(i for i in lease.open if i not in job.doubled and i not in job.crashes)
-    able = (s for s in idle if s.instance != lease.holder and has_credit(s, job))
+    spared = {lease.holder}.union(*(job.failed_on.get(i, ()) for i in indices))
+    able = (s for s in idle if s.instance not in spared and has_credit(s, job))
     slave = next(able, None) if indices else None
     if slave is None:
         return

@@ -3,6 +3,7 @@
 from hpczmq.worker.actions import Action, Exit, KillSlot, Note, RunLease, Send, StartSlot, Subscribe
 from hpczmq.worker.events import (
     Buffer,
+    Drain,
     Event,
     Received,
     SlotAnswered,
@@ -19,6 +20,7 @@ __all__ = [
     "SLOT_MOVES",
     "Action",
     "Buffer",
+    "Drain",
     "Event",
     "Exit",
     "Kept",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpczmq.messages import (
     Message,
 )
-from hpczmq.model import Metrics, Outcome
+from hpczmq.model import NO_USAGE, Metrics, Outcome, Usage
 
 #: A raw buffer (pixels) that passes through unread.
 Buffer = bytes | bytearray | memoryview
@@ -36,6 +36,8 @@ class SlotAnswered:
     slot: int
     outcomes: Sequence[Outcome]
     buffers: Sequence[Buffer] = ()
+    #: What it used for them, and printed.
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class SlotDied:
 
     slot: int
     how: str
+    #: What it used since its last answer, and printed.
+    usage: Usage = NO_USAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +62,12 @@ class Stop:
     """The slave is to end now."""
 
 
-Event = Received | SlotReady | SlotAnswered | SlotDied | Tick | Stop
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The slave is to end when what runs has ended, in so many seconds at most."""
+
+    within_s: float
+    reason: str
+
+
+Event = Received | SlotReady | SlotAnswered | SlotDied | Tick | Stop | Drain

@@ -34,13 +34,15 @@ from hpczmq.messages import (
     Ping,
     Pong,
     Report,
+    Return,
     Revoke,
     Welcome,
 )
-from hpczmq.model import Metrics, Outcome, Role, Status
+from hpczmq.model import Metrics, Outcome, Role, Status, Usage
 from hpczmq.worker.actions import Action, Exit, KillSlot, Note, RunLease, Send, StartSlot, Subscribe
 from hpczmq.worker.events import (
     Buffer,
+    Drain,
     Event,
     Received,
     SlotAnswered,
@@ -84,6 +86,10 @@ class Worker:
         self.tasks_done = 0
         self.tasks_failed = 0
         self.leaving = False
+        #: Why it takes nothing new and ends with what runs; empty while it does not. And until
+        #: when that may run.
+        self.draining = ""
+        self.leave_s = inf
         self._actions: list[Action] = []
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -104,16 +110,20 @@ class Worker:
                 self.slots[slot].stumbles = 0
             case SlotAnswered():
                 self._answered(event, now)
-            case SlotDied(slot, how):
-                self._died(slot, how, now)
+            case SlotDied(slot, how, usage):
+                self._died(slot, how, replace(usage, exit=how), now)
             case Tick(metrics):
                 self.metrics = metrics or self.metrics
                 self._tick(now)
+            case Drain(within_s, reason):
+                self._drain(reason, now + within_s, now)
             case Stop():
-                self._stop()
+                self._leave("told to stop")
             case _:
                 assert_never(event)
-        if not self.leaving:
+        if self.draining and not self.leaving:
+            self._perhaps_leave(now)
+        elif not self.leaving:
             self._fill(now)
         return self._actions
 
@@ -159,7 +169,9 @@ class Worker:
             case Assign():
                 # One that is not taken is not named in the heartbeats, and goes elsewhere.
                 welcome = self.membership.welcome is not None  # else: which queue is it from?
-                if welcome and message.lease not in self.held() and not self._crippled:
+                if welcome and self.draining:
+                    self._do(Send(Return((message.lease,))))
+                elif welcome and message.lease not in self.held() and not self._crippled:
                     self.queue[message.lease] = message
             case Revoke(leases):
                 self._revoke(set(leases))
@@ -207,14 +219,14 @@ class Worker:
         given = [outcome.index for outcome in event.outcomes]
         expected = [task.index for task in slot.left[: len(given)]]
         assert given == expected, f"slot {event.slot} answered {given}, not {expected}"
-        self._report(slot.lease, event.outcomes, event.buffers, now)
+        self._report(slot.lease, event.outcomes, event.buffers, now, event.usage)
         del slot.left[: len(given)]
         slot.since_s = now
         if not slot.left:
             slot.lease = None
             self._move(event.slot, SlotState.IDLE)
 
-    def _died(self, number: int, how: str, now: float) -> None:
+    def _died(self, number: int, how: str, usage: Usage, now: float) -> None:
         slot = self.slots[number]
         if slot.state is SlotState.STARTING:
             slot.stumbles += 1
@@ -229,13 +241,16 @@ class Worker:
             return
         if verdict is not None:
             outcome = Outcome(left[0].index, Status.TIMEOUT, now - slot.since_s, verdict.encode())
-            self._report(lease, [outcome], (), now)
-            if left[1:]:
+            self._report(lease, [outcome], (), now, usage)
+            if left[1:] and self.draining:
+                self._do(Send(Return((lease.lease,))))
+            elif left[1:]:
                 self.queue = {lease.lease: replace(lease, tasks=tuple(left[1:])), **self.queue}
         else:
             text = f"worker of {self._hello.name} died: {how}".encode()
-            crashed = [Outcome(task.index, Status.CRASH, 0.0, text) for task in left]
-            self._report(lease, crashed, (), now)
+            since_s = now - slot.since_s
+            crashed = [Outcome(task.index, Status.CRASH, since_s, text) for task in left]
+            self._report(lease, crashed, (), now, usage)
 
     @property
     def _crippled(self) -> bool:
@@ -252,12 +267,17 @@ class Worker:
     # --- Reports ------------------------------------------------------------------------------
 
     def _report(
-        self, lease: Assign, outcomes: Sequence[Outcome], buffers: Sequence[Buffer], now: float
+        self,
+        lease: Assign,
+        outcomes: Sequence[Outcome],
+        buffers: Sequence[Buffer],
+        now: float,
+        usage: Usage,
     ) -> None:
         self.tasks_done += len(outcomes)
         self.tasks_failed += sum(not outcome.status.good for outcome in outcomes)
         self.reports_made += 1
-        report = Report(self.reports_made, lease.lease, lease.job, tuple(outcomes))
+        report = Report(self.reports_made, lease.lease, lease.job, tuple(outcomes), usage)
         kept = self.kept[report.report] = Kept(report, buffers, -inf)
         self._say(kept, now)
 
@@ -280,9 +300,11 @@ class Worker:
                 self._do(Send(replace(self._hello, leases=self.held())))
             case Due.BEAT:
                 beat = self.membership
-                self._do(
-                    Send(Heartbeat(beat.sequence, self._measured(), self.held(), beat.generation))
+                metrics, generation = self._measured(), beat.generation
+                beating = Heartbeat(
+                    beat.sequence, metrics, self.held(), generation, bool(self.draining)
                 )
+                self._do(Send(beating))
             case Due.NOTHING:
                 pass
         for kept in self.kept.values():
@@ -317,14 +339,37 @@ class Worker:
             tasks_failed=self.tasks_failed,
         )
 
-    def _stop(self) -> None:
+    def _drain(self, reason: str, until_s: float, now: float) -> None:
+        """Take nothing new, hand back what has not begun, and say so, in each heartbeat too."""
+        self.leave_s = min(self.leave_s, until_s)
+        if self.draining or self.leaving:
+            return
+        self.draining = reason
+        self._do(Note(f"takes nothing new: {reason}"))
+        if self.queue:
+            self._do(Send(Return(tuple(self.queue))))
+            self.queue.clear()
+        self.membership.beat_s = -inf
+        self._tick(now)
+
+    def _perhaps_leave(self, now: float) -> None:
+        """Of a slave that drains: end, once nothing runs and everything is acknowledged."""
+        running = {slot.lease.lease for slot in self.slots if slot.lease is not None}
+        if running and now >= self.leave_s:
+            self._do(Send(Return(tuple(sorted(running)))))
+            self._revoke(running)
+            running.clear()
+        if not running and (not self.kept or now >= self.leave_s + limits.farewell_s):
+            self._leave(self.draining)
+
+    def _leave(self, reason: str) -> None:
         if self.leaving:
             return
         self.leaving = True
         for number, slot in enumerate(self.slots):
             if slot.state is SlotState.BUSY:  # an idle one ends with the slave
                 self._do(KillSlot(number))
-        self._do(Send(Goodbye("told to stop")))
+        self._do(Send(Goodbye(reason)))
         self._do(Exit())
 
     @property

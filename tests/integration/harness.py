@@ -36,7 +36,9 @@ LOOK_S = 0.01
 BEAT_S = 0.25
 #: Kernels that misbehave, for the nodes and the commands that are to know them.
 MISBEHAVING = {
-    "HPCZMQ_KERNELS": ",".join(f"tests.kernels_for_tests:{k}" for k in ("Crash", "Hang", "Fail"))
+    "HPCZMQ_KERNELS": ",".join(
+        f"tests.kernels_for_tests:{k}" for k in ("Crash", "Hang", "Haunt", "Fail")
+    )
 }
 _MARK = "LAB_OF_A_TEST"
 #: Should pytest itself be killed, then the kernel kills what it had started (where it can).
@@ -215,6 +217,7 @@ class Lab:
     ) -> Program:  # fmt: skip
         """Start a slave without a port of its own unless told otherwise."""
         bind = [] if "--bind" in arguments else ["--bind", "off"]
+        bind += [] if "--grace" in arguments else ["--grace", "0"]  # tests have no time
         common = ["--master", master, "--name", name, "--slots", str(slots)]
         return self.node("slave", *common, *bind, *arguments, env=env)
 

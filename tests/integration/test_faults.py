@@ -6,15 +6,17 @@ An image that comes out must be the reference bit for bit, whatever happened on 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 
 import numpy
+import psutil
 import pytest
 
 import hpczmq
 from hpczmq import limits
 from hpczmq.client import ask_node
-from hpczmq.kernels import registry
+from hpczmq.kernels import capabilities, registry
 from hpczmq.messages import Ping, Pong
 from hpczmq.model import JobState, Metrics, SlaveInfo, SlaveState
 from tests.integration.embedded import HANG, start_run, started, until_at_work
@@ -144,6 +146,152 @@ def test_a_task_beyond_its_timeout_is_killed_whatever_it_does(lab: Lab) -> None:
             job.result(60)
         assert not worker.is_running()
         assert client.submit(hpczmq.Job("echo", {"value": "next"})).result(60) == "next"
+
+
+def ghosts(program: Program) -> list[int]:
+    """The child and the daemon that the last task has started, as its log tells."""
+    program.until_said("haunted by")
+    return [int(number) for number in program.said().rpartition("haunted by ")[2].split()[:2]]
+
+
+@pytest.mark.parametrize("how", ["timeout", "deadline", "cancel", "crash"])
+def test_nothing_that_a_task_has_started_outlives_it(lab: Lab, how: str) -> None:
+    client, (_, only) = cluster(lab, "only", slots=2)
+    with client:
+        neighbour = client.submit(hpczmq.Job("sleep", {"seconds": 6.0}))
+        until_busy(client)
+        timeout_s, deadline_s = ({"timeout": 2.0}.get(how), {"deadline": 2.0}.get(how))
+        params = {"crash": how == "crash"}
+        job = client.submit(hpczmq.Job("haunt", params, timeout_s=timeout_s, deadline_s=deadline_s))
+        found = ghosts(only)
+        if how == "cancel":
+            job.cancel()
+        began = time.monotonic()
+        until(lambda: not any(map(psutil.pid_exists, found)), "all of them are gone")
+        assert time.monotonic() - began < (timeout_s or deadline_s or 0.0) + 2.0
+        if how == "cancel":  # and then the slot is back with a new worker
+            began = time.monotonic()
+            assert client.submit(hpczmq.Job("echo", {"value": "next"})).result(60) == "next"
+            print(f"the slot was back after {time.monotonic() - began:.2f} s")
+        else:
+            with pytest.raises(hpczmq.JobFailed):
+                job.result(60)
+        assert neighbour.result(60) == 6.0
+        assert client.jobs([neighbour.id])[0].attempts == 1, "the other slot noticed nothing"
+
+
+#: Never ends: at the parabolic point no orbit of the inside escapes, and no disc traps one.
+ENDLESS = {"algorithm": "juliaCython", "width": 64, "height": 64, "tile": 64,
+           "iterations": limits.iterations_max, "c_re": 0.25, "c_im": 0.0}  # fmt: skip
+
+
+@pytest.mark.skipif("julia:juliaCython" not in capabilities(), reason="the kernel is not compiled")
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+def test_a_compiled_kernel_is_killed_in_its_loop_and_the_slot_is_back(lab: Lab, how: str) -> None:
+    client, (_, only) = cluster(lab, "only")
+    with client:
+        timeout_s = 1.0 if how == "timeout" else None
+        job = client.submit(hpczmq.Job("julia", ENDLESS, timeout_s=timeout_s))
+        until_busy(client)
+        (worker,) = only.children()
+        until(lambda: worker.cpu_times().user > 0.5, "it computes")
+        if how == "cancel":
+            job.cancel()
+        began = time.monotonic()
+        until(lambda: not worker.is_running(), "the worker is gone")
+        assert time.monotonic() - began < 2.0 + (timeout_s or 0.0)
+        began = time.monotonic()
+        assert client.submit(hpczmq.Job("echo", {"value": "next"})).result(60) == "next"
+        assert time.monotonic() - began < 5.0  # 1 s where nothing else runs
+
+
+def test_an_attempt_is_told_with_what_its_worker_printed_and_used(lab: Lab) -> None:
+    client, (master, only) = cluster(lab, "only")
+    with client:
+        poison = client.submit(hpczmq.Job("haunt", {"crash": True}))
+        with pytest.raises(hpczmq.JobFailed, match="signal SIGSEGV"):
+            poison.result(60)
+        told = client.explain(f"{poison.id}/0")
+        assert len(told.attempts) == limits.crash_limit
+        assert len({attempt.usage.pid for attempt in told.attempts}) == limits.crash_limit
+        for attempt in told.attempts:
+            assert attempt.usage.exit == "signal SIGSEGV"
+            assert len(attempt.usage.log) == limits.log_lines_max
+            assert attempt.usage.log[-1].startswith("haunted by ")
+            assert 10 * limits.MIB < attempt.usage.peak_bytes < 500 * limits.MIB
+            assert 0.0 <= attempt.usage.user_s < 5.0
+        assert "    | line 99" in client.jobs([poison.id])[0].cause
+    shown = lab.run("explain", poison.id, "--master", master.address).fine().out
+    assert "task 0 was run again: it lost its worker or slave 3 times (at 3 it fails)" in shown
+    assert shown.count("on only") >= limits.crash_limit
+    data = lab.run("explain", poison.id, "--json", "--master", master.address).fine().json()
+    assert (data["id"], data["state"], len(data["attempts"])) == (poison.id, "failed", 3)
+    assert only.popen.poll() is None
+
+
+# --- Slaves that are told to go -------------------------------------------------------------------
+
+
+def slept(lab: Lab, *arguments: str, slots: int = 1) -> tuple[hpczmq.Client, Program]:
+    """A cluster with one slave, which has time to end what it runs."""
+    master = lab.master()
+    leaving = lab.slave(master.address, "leaving", *arguments, slots=slots)
+    return hpczmq.Client(master.address), leaving
+
+
+def test_a_slave_that_gets_sigterm_ends_what_it_runs_and_nothing_is_run_twice(lab: Lab) -> None:
+    client, leaving = slept(lab, "--grace", "30")
+    with client:
+        tasks = client.map("sleep", [{"seconds": 1.0}] * 3)
+        until_busy(client)
+        leaving.send(signal.SIGTERM)
+        until(lambda: slave(client, "leaving").state is SlaveState.DRAINING, "it drains")
+        assert leaving.wait() == 0
+        assert [task.done() for task in tasks].count(True) == 1
+        assert slave(client, "leaving").state is SlaveState.LEFT
+        lab.slave(client.address.removeprefix("tcp://"), "staying")
+        assert [task.result(60) for task in tasks] == [1.0] * 3
+        (row,) = client.jobs()
+        # One that waited there may have been handed back, and was never begun.
+        assert (row.done, row.failed) == (3, 0)
+        assert not client.explain(row.id).attempts
+
+
+@pytest.mark.parametrize("how", ["grace", "walltime"])
+def test_a_slave_is_gone_in_time_and_what_it_ran_runs_elsewhere(lab: Lab, how: str) -> None:
+    began = time.monotonic()
+    arguments = {"grace": ["--grace", "1"], "walltime": ["--grace", "3", "--walltime", "0:06"]}
+    client, leaving = slept(lab, *arguments[how])
+    with client:
+        job = client.submit(hpczmq.Job("sleep", {"seconds": 9.0}))
+        until_busy(client)
+        if how == "grace":
+            began = time.monotonic()
+            leaving.send(signal.SIGTERM)
+        assert leaving.wait() == 0
+        took_s = time.monotonic() - began
+        assert 0.9 < took_s < (4.0 if how == "grace" else 6.0 + 1.0)  # and its start
+        lab.slave(client.address.removeprefix("tcp://"), "staying")
+        assert job.result(60) == 9.0
+        assert not client.explain(f"{job.id}/0").attempts, "it counts against nothing"
+
+
+def test_a_drained_slave_gets_nothing_until_it_is_let_back(lab: Lab) -> None:
+    client, (master, *_) = cluster(lab, "first", "second")
+    with client:
+        lab.run("drain", "first", "--master", master.address).fine()
+        assert slave(client, "first").state is SlaveState.DRAINING
+        shown = lab.run("slaves", "--master", master.address).fine().out
+        assert "draining" in shown
+        tasks = client.map("sleep", [{"seconds": 0.2}] * 5)
+        assert [task.result(60) for task in tasks] == [0.2] * 5
+        assert slave(client, "first").metrics.tasks_done == 0
+        undone = lab.run("drenar", "first", "--undo", "--json", "--master", master.address)
+        assert undone.fine().json() == {"slaves": ["first"], "draining": False}
+        assert slave(client, "first").state is SlaveState.READY
+        refused = lab.run("drain", "nobody", "--master", master.address)
+        assert refused.code != 0
+        assert "no slave nobody is here" in refused.err
 
 
 # --- The master -----------------------------------------------------------------------------------

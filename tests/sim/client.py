@@ -84,7 +84,8 @@ class Order:
             assert info.cause, f"{self.id} does not say who has cancelled it"
             return
         assert not self.cancelled, f"{self.id} was cancelled, and is {info.state.name}"
-        bad = {index: fate for index, fate in job.fates.items() if fate is not Fate.GOOD}
+        fine = (Fate.GOOD, Fate.FLAKY)
+        bad = {index: fate for index, fate in job.fates.items() if fate not in fine}
         assert info.state is (JobState.FAILED if bad else JobState.DONE), f"{info}"
         assert bool(info.cause) == bool(bad), f"the cause is {info.cause!r}"
         if job.is_map or not bad:

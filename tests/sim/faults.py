@@ -12,6 +12,7 @@ from hpczmq.messages import (
     Ask,
     Beat,
     Cancel,
+    Drain,
     Fetch,
     Goodbye,
     Heartbeat,
@@ -81,7 +82,10 @@ class Chaos:
     def stop_slave(self) -> None:
         """A slave is told to stop."""
         slave = self.rng.choice(self.world.slaves)
-        slave.stop()
+        if self.rng.random() < 0.5:
+            slave.drain(self.rng.uniform(0.0, 3.0))
+        else:
+            slave.stop()
         self._come_back(slave)
 
     def kill_worker(self) -> None:
@@ -249,7 +253,12 @@ class Users:
     def _ask(self) -> None:
         world, rng = self.world, self.rng
         client, dice = rng.choice(world.clients), rng.random()
-        if dice < 0.5:
+        if dice < 0.06:
+            client.ask(Ask(0, About.EXPLAIN, ("j1" if dice < 0.03 else "j2/3",)))
+        elif dice < 0.12:  # `World.finish` lets them back
+            slave = world.slaves[int(1e6 * dice) % len(world.slaves)]
+            client.ask(Drain(0, (slave.name,), undo=dice > 0.1))
+        elif dice < 0.5:
             client.ask(Ask(0, rng.choice((About.STATUS, About.JOBS, About.SLAVES, About.ALERTS))))
         elif dice < 0.6:
             client.ask(Ask(0, About.SLAVES, (rng.choice(world.slaves).name,)))

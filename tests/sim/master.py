@@ -69,7 +69,11 @@ class MasterNode(Node):
         events = deque([event])
         while events:
             handled = events.popleft()
+            ready = {s.instance for s in self.core.state.slaves.values() if not s.state.gone}
             actions = self.core.handle(handled, self.now)
+            for slave in self.core.state.slaves.values():
+                if slave.state is SlaveState.LOST and slave.instance in ready:
+                    self.oracle.gives_up(slave.instance)
             invariants.check(self.core.state)
             if isinstance(handled, Turn):
                 self._nobody_idles()
@@ -90,7 +94,8 @@ class MasterNode(Node):
             return  # a slave may be kept for it
         for job in waiting:
             idle = [slave.name for slave in free if has_credit(slave, job)]
-            assert not (job.waiting and idle), f"{job.id} waits, and {idle} have nothing to do"
+            waits = not job.failed_on  # else it waits for another slave
+            assert not (waits and idle), f"{job.id} waits, and {idle} have nothing to do"
 
     def _arrives(self, peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:
         self._inbox.append((peer, message, buffers))

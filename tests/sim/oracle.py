@@ -16,7 +16,7 @@ from hpczmq.scheduler import Scheduler
 from hpczmq.scheduler.actions import Store
 from hpczmq.scheduler.states import TaskState
 from hpczmq.worker import Worker
-from tests.sim.work import SimJob, paired
+from tests.sim.work import Fate, SimJob, paired
 
 _ENDED = (TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED)
 
@@ -67,6 +67,8 @@ class Oracle:
         """Another master begins, and knows of nothing."""
         self.granted: dict[int, Granted] = {}
         self.stored: dict[str, Stored] = {}
+        #: Slaves that this master may have counted against a task.
+        self.losses: Counter[tuple[str, int]] = Counter()
         #: Tasks that this master has handed out.
         self._handed: Counter[tuple[str, int]] = Counter()
         #: Tasks that it handed out while another slave had them: who is slow is not waited for.
@@ -114,8 +116,12 @@ class Oracle:
     def _judge(self, id: str, job: SimJob, outcome: Outcome, buffer: bytes | None) -> None:
         if outcome.status is Status.CRASH:
             # By chance a worker may also die of what is nobody's fault, but never so often.
-            deaths = self.deaths[id, outcome.index]
-            assert deaths >= limits.crash_limit, f"{id}/{outcome.index} failed after {deaths}"
+            key = (id, outcome.index)
+            deaths = self.deaths[key]
+            lost = deaths + self.losses[key]
+            assert lost >= limits.crash_limit, f"{id}/{outcome.index} failed after {lost}"
+            if deaths < limits.crash_limit and job.fates.get(outcome.index) is not Fate.KILLS:
+                job.fates[outcome.index] = Fate.UNLUCKY
         assert job.fits(outcome, buffer), f"{id}/{outcome.index} came out as {outcome}"
 
     def _assigned(self, peer: bytes, lease: Assign) -> None:
@@ -155,11 +161,20 @@ class Oracle:
             return
         accepted = self._of(report.job).outcomes
         for outcome in report.outcomes:
-            safe = outcome.index in accepted or outcome.status is Status.CRASH
+            again = outcome.status is Status.CRASH or (
+                outcome.status is Status.ERROR and self.job(report.job).retries
+            )
             # Of two starts the one that comes to nothing leaves it to the other.
             given = self._handed[report.job, outcome.index]
-            safe = safe or (not outcome.status.good and given > 1)
+            again = again or (not outcome.status.good and given > 1)
+            safe = outcome.index in accepted or again
             assert safe, f"{report.job}/{outcome.index} is acknowledged, and not stored"
+
+    def gives_up(self, instance: bytes) -> None:
+        """The master is about to lose a slave: what that may be running has lost it."""
+        for lease in self.granted.values():
+            if lease.instance == instance and len(lease.indices) == 1:
+                self.losses[lease.job, lease.indices[0]] += 1
 
     def _of(self, job: str) -> Stored:
         return self.stored.setdefault(job, Stored())

@@ -103,6 +103,11 @@ def _tuning(rng: Random) -> dict[str, float]:
         "client_silent_s": rng.choice((4.0, 10.0)),
         "lost_shown_s": rng.choice((1.0, 10.0)),
         "worker_start_s": 2.0,
+        "retry_s_min": rng.choice((0.0625, 0.5)),
+        "retry_s_max": 2.0,
+        "quarantine_limit": 1,
+        "probation_s": 3.0,
+        "avoid_s": 2.0,
         "chunk_credit": rng.choice((1, 2, 7, limits.chunk_credit)),
         "tasks_per_lease_max": rng.choice((1, 3, 20, limits.tasks_per_lease_max)),
         "prefetch_below_s": rng.choice((0.0, limits.prefetch_below_s, 5.0)),
@@ -136,6 +141,9 @@ def _job(rng: Random, number: int, slots: int, tasks: int) -> SimJob:
         fates = (
             (Fate.RAISES, Fate.KILLS, Fate.HANGS) if job.timeout_s else (Fate.RAISES, Fate.KILLS)
         )
+        job.retries = rng.choice((0, 1, 3))
+        if job.retries:
+            fates = (*fates, Fate.FLAKY, Fate.FLAKY)
         for index in rng.sample(range(job.tasks), min(job.tasks, rng.randint(1, 2))):
             job.fates[index] = rng.choice(fates)
     return job

@@ -12,6 +12,7 @@ from hpczmq.model import Metrics, Outcome, Task
 from hpczmq.wire import Buffer
 from hpczmq.worker import (
     Action,
+    Drain,
     Event,
     Exit,
     KillSlot,
@@ -101,7 +102,7 @@ class SlotProcess:
         slave.oracle.started(slave.instance, self.lease, task, slave.setting.master_now())
         took_s = job.run_s(slave.rng, task.index) * slave.times_slower
         fate = job.fates.get(task.index)
-        if fate is Fate.KILLS:
+        if fate is Fate.KILLS or slave.cursed:
             self._later(took_s / 2, lambda: self.die("signal SIGSEGV"))
         elif fate is not Fate.HANGS:
             self._later(took_s, lambda: self._ended(took_s))
@@ -147,6 +148,8 @@ class SlaveNode(Node):
         super().__init__(setting, name)
         self.oracle = oracle
         self.slots, self.capabilities = slots, tuple(capabilities)
+        #: Whether every task kills its worker here, and here alone.
+        self.cursed = False
         #: Whether no worker process ever starts here.
         self.broken = False
         #: How much longer than elsewhere everything takes here.
@@ -182,6 +185,10 @@ class SlaveNode(Node):
     def stop(self) -> None:
         """End on purpose."""
         self.post(lambda: self.handle(Stop()))
+
+    def drain(self, within_s: float) -> None:
+        """End when what runs has ended."""
+        self.post(lambda: self.handle(Drain(within_s, "told to end")))
 
     def tick(self) -> None:
         self.handle(Tick(Metrics(cpu_percent=self.cpu_percent)))

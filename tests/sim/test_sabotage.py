@@ -14,7 +14,7 @@ import pytest
 from hpczmq import limits
 from hpczmq.membership import Membership
 from hpczmq.messages import Assign, Beat, Chunk, Message
-from hpczmq.scheduler import ledger, members, placement
+from hpczmq.scheduler import attempts, ledger, members, outcomes, placement
 from hpczmq.scheduler.actions import Send, Store
 from hpczmq.scheduler.state import JobRecord
 from hpczmq.scheduler.states import TASK_MOVES, TaskState
@@ -30,19 +30,19 @@ WORLDS = 150
 
 
 def a_second_copy_is_accepted(patch: Patch) -> None:
-    patch.setattr(ledger, "_may_count", lambda job, index: job.was_placed(index))
+    patch.setattr(outcomes, "_may_count", lambda job, index: job.was_placed(index))
     patch.setitem(TASK_MOVES, (TaskState.DONE, TaskState.DONE), "sabotage")
 
 
 def acks_are_sent_for_nothing(patch: Patch) -> None:
-    accept, calls = ledger.accept, [0]
+    accept, calls = outcomes.accept, [0]
 
     def seldom(*args: Any) -> None:
         calls[0] += 1
         if calls[0] % 10:
             accept(*args)
 
-    patch.setattr(ledger, "accept", seldom)
+    patch.setattr(outcomes, "accept", seldom)
 
 
 def leases_that_got_lost_are_never_given_back(patch: Patch) -> None:
@@ -78,21 +78,21 @@ def pixels_are_paired_with_the_wrong_tasks(patch: Patch) -> None:
     def turned_round(job: str, cursor: int, slave: str, outcomes: Any, buffers: Any) -> Store:
         return Store(job, cursor, slave, outcomes, buffers[::-1])
 
-    patch.setattr(ledger, "Store", turned_round)
+    patch.setattr(outcomes, "Store", turned_round)
 
 
 def a_task_is_blamed_for_the_first_crash(patch: Patch) -> None:
-    patch.setattr(ledger, "limits", replace_in(limits, crash_limit=1))
+    patch.setattr(outcomes, "limits", replace_in(limits, crash_limit=1))
 
 
 def losers_of_a_race_run_on(patch: Patch) -> None:
-    release = ledger._release
+    release = ledger.release
 
     def first_only(state: Any, job: JobRecord, index: int, reported: int) -> None:
         job.second.pop(index, None)
         release(state, job, index, reported)
 
-    patch.setattr(ledger, "_release", first_only)
+    patch.setattr(ledger, "release", first_only)
 
 
 def a_straggler_is_started_again_and_again(patch: Patch) -> None:
@@ -123,7 +123,7 @@ def a_slave_gets_more_than_it_may_hold(patch: Patch) -> None:
 
 
 def tasks_are_handed_out_in_their_order_even_those_that_are(patch: Patch) -> None:
-    def take(job: JobRecord, count: int) -> list[int]:
+    def take(job: JobRecord, count: int, avoided: Any = ()) -> list[int]:
         return list(range(min(count, len(job.states))))
 
     patch.setattr(ledger, "take", take)
@@ -138,6 +138,22 @@ def a_probe_is_taken_for_an_echo(patch: Patch) -> None:
         return heard(self, message, now)
 
     patch.setattr(Membership, "heard", fooled)
+
+
+def a_lost_slave_counts_against_nothing(patch: Patch) -> None:
+    patch.setattr(attempts, "suspects", lambda slave: [])
+
+
+def bad_slaves_are_not_noticed(patch: Patch) -> None:
+    patch.setattr(members, "judge", lambda state, now: state.struck.clear())
+
+
+def tasks_go_back_to_where_they_failed(patch: Patch) -> None:
+    patch.setattr(attempts, "avoided", lambda *args: set())
+
+
+def a_draining_slave_drops_what_it_runs(patch: Patch) -> None:
+    patch.setattr(Worker, "_perhaps_leave", lambda self, now: self._leave("told to end"))
 
 
 def slaves_keep_what_they_had_of_an_older_master(patch: Patch) -> None:
@@ -179,6 +195,9 @@ def many_worlds() -> None:
 lost_report = scenarios.test_a_lost_report_is_said_again_and_not_run_again
 untold_cancel = scenarios.test_nothing_runs_after_a_cancel_even_if_the_slaves_were_not_told
 unwelcome = scenarios.test_a_slave_that_is_not_welcome_yet_keeps_its_reports_of_the_older_queue
+lost_slave = scenarios.test_a_task_that_takes_its_slave_down_each_time_fails
+drained = scenarios.test_a_slave_that_drains_ends_what_it_runs
+bad_slave = scenarios.test_a_slave_on_which_every_task_dies_spoils_no_job_and_is_quarantined
 SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     a_second_copy_is_accepted: many_worlds,
     acks_are_sent_for_nothing: many_worlds,
@@ -194,6 +213,10 @@ SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     a_slave_gets_more_than_it_may_hold: many_worlds,
     tasks_are_handed_out_in_their_order_even_those_that_are: many_worlds,
     a_probe_is_taken_for_an_echo: many_worlds,
+    a_lost_slave_counts_against_nothing: lost_slave,
+    bad_slaves_are_not_noticed: bad_slave,
+    tasks_go_back_to_where_they_failed: bad_slave,
+    a_draining_slave_drops_what_it_runs: drained,
     slaves_keep_what_they_had_of_an_older_master: many_worlds,
     slaves_report_to_whoever_is_there: unwelcome,
     readers_go_on_with_the_jobs_of_an_older_master: many_worlds,

@@ -13,6 +13,7 @@ from hpczmq.messages import (
     Cancel,
     Chunk,
     Done,
+    Drain,
     Ended,
     Heartbeat,
     Message,
@@ -24,7 +25,9 @@ from hpczmq.messages import (
 )
 from hpczmq.model import JobState, Policy, SlaveState, Status
 from hpczmq.scheduler.events import Stop
+from hpczmq.scheduler.state import SlaveRecord
 from tests.sim.network import Censor, Weather
+from tests.sim.oracle import Stored
 from tests.sim.settings import Settings
 from tests.sim.slave import SlotProcess
 from tests.sim.work import Fate, SimJob
@@ -174,6 +177,23 @@ def test_a_client_that_starts_anew_finds_its_job_again() -> None:
         assert len(it.master.core.state.jobs) == 1, "the same uid is the same job"
 
 
+# --- Slaves that are bad ------------------------------------------------------------------------
+
+
+def test_a_slave_on_which_every_task_dies_spoils_no_job_and_is_quarantined() -> None:
+    with world(slaves=3) as it:
+        bad = it.slaves[0]
+        bad.cursed = True
+        order = it.order(SimJob(0, 60, is_map=True, task_s=0.2, steady=True))
+        books = it.master.core.state.slaves[bad.instance]
+        it.until(lambda: books.state is SlaveState.QUARANTINED, 10.0)
+        it.until(lambda: order.info is not None, 30.0)
+        assert all(outcome.status.good for outcome in order.got.values())
+        bad.cursed = False
+        it.until(lambda: books.state is SlaveState.READY, limits.probation_s + 1.0)
+        it.finish()
+
+
 # --- Nodes that die, stop, or stand still -------------------------------------------------------
 
 
@@ -291,6 +311,72 @@ def test_a_task_that_kills_its_worker_fails_alone() -> None:
         assert [o.index for o in order.got.values() if not o.status.good] == [17]
 
 
+def test_a_task_that_takes_its_slave_down_each_time_fails() -> None:
+    with world(slaves=3) as it:
+        order = it.order(SimJob(0, 1, is_map=True, task_s=60.0, steady=True))
+        for _ in range(limits.crash_limit):
+            it.until(lambda: len(running(it)) == 1, 20.0)
+            (process,) = running(it)
+            process.slave.crash()
+        it.until(lambda: order.info is not None, 20.0)
+        for slave in it.slaves:
+            if not slave.alive:
+                slave.start()
+        it.finish()
+        assert it.oracle.begun[order.id] == limits.crash_limit
+        assert order.info is not None
+        assert order.info.state is JobState.FAILED
+        assert order.info.cause.count("is lost") == limits.crash_limit + 1
+
+
+def test_a_slave_that_is_away_time_and_again_costs_its_task_nothing() -> None:
+    with world(slaves=1, lost_shown_s=60.0) as it:
+        order = it.order(SimJob(0, 1, task_s=12.0, steady=True))
+        slave = it.slaves[0]
+        for _ in range(limits.crash_limit + 1):
+            it.until(lambda: len(running(it)) == 1, 30.0)
+            it.setting.network.stall(slave.dealer, limits.lost_heartbeats + 2.0)
+            books = it.master.core.state.slaves[slave.instance]
+
+            def is_lost(books: SlaveRecord = books) -> bool:
+                return books.state is SlaveState.LOST
+
+            it.until(is_lost, limits.lost_heartbeats + 2.0)
+            it.run_for(limits.resend_heartbeats)
+        it.finish()
+        assert order.job.fates == {}, "it came to its right end"
+
+
+def test_a_task_that_raises_is_tried_again_ever_later_and_its_neighbours_go_on() -> None:
+    with world() as it:
+        job = SimJob(0, 10, retries=3, task_s=0.01, fates={4: Fate.FLAKY})
+        order = it.order(job)
+        it.until(lambda: job.raised[4] == 3, limits.retry_s_min * (1 + 2 + 4))
+        assert len(it.oracle.stored[order.id].outcomes) == 9
+        it.finish()
+        assert it.oracle.begun[order.id] == 13
+
+
+def test_a_report_of_a_try_that_got_lost_costs_no_further_try() -> None:
+    with world(slaves=1) as it:
+        it.setting.network.censor = lose(Report, 2)
+        order = it.order(SimJob(0, 1, retries=1, task_s=0.01, fates={0: Fate.FLAKY}))
+        it.finish()
+        assert it.oracle.begun[order.id] == 2
+
+
+def test_a_job_that_is_too_late_fails_and_leaves_nothing_running() -> None:
+    with world(slots=2) as it:
+        late = it.order(SimJob(0, 30, is_map=True, deadline_s=3.0, task_s=1.0, steady=True))
+        waits = it.order(SimJob(1, 1, capability="nobody's", deadline_s=2.0))
+        it.until(lambda: late.info is not None and waits.info is not None, 4.0)
+        assert late.info is not None
+        assert waits.info is not None
+        assert late.info.state is waits.info.state is JobState.FAILED
+        assert "deadline_s = 2 is over, and 0 of 1 tasks are done" in waits.info.cause
+        it.until(lambda: not running(it), 1.0)
+
+
 def test_a_task_that_is_handed_to_a_dead_worker_runs_elsewhere() -> None:
     with world(slaves=1) as it:
         slave = it.slaves[0]
@@ -310,6 +396,70 @@ def test_a_task_that_takes_too_long_is_killed_and_its_neighbours_are_not() -> No
         order = it.order(job)
         it.finish()
         assert [o.index for o in order.got.values() if o.status is Status.TIMEOUT] == [5]
+
+
+def test_a_slave_that_drains_ends_what_it_runs() -> None:
+    with world(slaves=2, prefetch_below_s=100.0) as it:
+        order = it.order(SimJob(0, 8, task_s=1.0, steady=True))
+        it.until(lambda: len(it.oracle.stored.get(order.id, Stored()).outcomes) >= 2, 5.0)
+        leaving = it.slaves[0]
+        held = set(leaving.core.queue)
+        assert held
+        leaving.drain(5.0)
+        it.until(lambda: not leaving.alive, 3.0)
+        it.until(lambda: order.info is not None, 10.0)
+        assert it.oracle.begun[order.id] == 8, "what had not begun ran elsewhere"
+        assert noted(it, "left (told to end)")()
+        leaving.start()
+        it.finish()
+
+
+def test_a_slave_that_drains_hands_back_what_takes_too_long() -> None:
+    with world(slaves=2) as it:
+        order = it.order(SimJob(0, 2, task_s=20.0, steady=True))
+        it.until(lambda: len(running(it)) == 2, 5.0)
+        slave = it.slaves[0]
+        slave.drain(3.0)
+        it.run_for(2.5)
+        assert slave.alive
+        it.until(lambda: not slave.alive, 1.0)
+        slave.start()
+        it.finish()
+        assert it.oracle.begun[order.id] == 3
+        assert not it.oracle.losses, "a stop on purpose counts against nothing"
+
+
+def test_what_a_draining_slave_has_done_is_not_lost_with_a_report() -> None:
+    with world(slaves=1, farewell_s=10.0) as it:
+        it.setting.network.censor = lose(Report, 1)
+        order = it.order(SimJob(0, 1, task_s=1.0, steady=True))
+        it.until(lambda: len(running(it)) == 1, 5.0)
+        slave = it.slaves[0]
+        slave.drain(5.0)
+        it.until(lambda: not slave.alive, 10.0)
+        assert it.oracle.begun[order.id] == 1
+        assert len(it.oracle.stored[order.id].outcomes) == 1
+        slave.start()
+        it.finish()
+
+
+def test_a_drained_slave_gets_nothing_until_it_is_let_back_whatever_happens_to_it() -> None:
+    with world(slaves=2, lost_shown_s=60.0) as it:
+        slave, client = it.slaves[0], it.clients[0]
+        client.ask(Drain(0, (slave.name,)))
+        it.run_for(1.0)
+        it.setting.network.cut(slave.dealer, 6.0)
+        it.run_for(8.0)
+        books = it.master.core.state.slaves[slave.instance]
+        assert books.state is SlaveState.DRAINING, "it was lost, and is back"
+        order = it.order(SimJob(0, 6, task_s=1.0, steady=True))
+        it.until(lambda: order.info is not None, 10.0)
+        assert {lease.instance for lease in it.oracle.granted.values()} == {it.slaves[1].instance}
+        client.ask(Drain(0, (slave.name,), undo=True))
+        it.run_for(1.0)
+        it.order(SimJob(1, 2, task_s=1.0, steady=True))
+        it.until(lambda: len(running(it)) == 2, 3.0)
+        it.finish()
 
 
 # --- What users want ----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ can be mixed up without somebody noticing.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
@@ -22,8 +23,10 @@ class Fate(Enum):
 
     GOOD = "gives its result"
     RAISES = "raises"
+    FLAKY = "raises as often as it may, and gives its result then"
     KILLS = "kills its worker"
     HANGS = "never ends"
+    UNLUCKY = "does no harm, and its slave was lost time and again"
 
 
 @dataclass(slots=True)
@@ -38,6 +41,12 @@ class SimJob:
     priority: int = 2
     #: Seconds that a task may run; 0: no bound. Needed where a task hangs.
     timeout_s: float = 0.0
+    #: How often a task that raised is tried again.
+    retries: int = 0
+    #: Seconds from its submit after which it has failed; 0: none.
+    deadline_s: float = 0.0
+    #: Times that each FLAKY task has raised.
+    raised: Counter[int] = field(default_factory=Counter)
     #: Mean run time of its tasks, in seconds, and whether each takes just that.
     task_s: float = 0.05
     steady: bool = False
@@ -58,8 +67,9 @@ class SimJob:
         params = b"" if items else wire.pack([self.number])
         name = f"job {self.number}"
         return Submit(
-            0, uid, "sim", params, items, name, self.priority, self.timeout_s, self.requires
-        )
+            0, uid, "sim", params, items, name, self.priority, self.timeout_s, self.requires,
+            self.retries, self.deadline_s,
+        )  # fmt: skip
 
     def spec(self, index: int) -> bytes:
         """A task as it is handed out."""
@@ -76,7 +86,9 @@ class SimJob:
 
     def answer(self, index: int, seconds: float) -> tuple[Outcome, list[bytes]]:
         """What a task gives when it ends by itself: its outcome, and the buffers it owns."""
-        if self.fates.get(index) is Fate.RAISES:
+        fate = self.fates.get(index)
+        if fate is Fate.RAISES or (fate is Fate.FLAKY and self.raised[index] < self.retries):
+            self.raised[index] += 1
             text = f"ValueError: task {index} of job {self.number}"
             return Outcome(index, Status.ERROR, seconds, text.encode()), []
         pixels = self.pixels(index)
@@ -92,10 +104,13 @@ class SimJob:
     def fits(self, outcome: Outcome, buffer: bytes | None) -> bool:
         """Whether an outcome is what this task has to give."""
         fate = self.fates.get(outcome.index, Fate.GOOD)
-        if fate is Fate.KILLS:
+        if fate in (Fate.KILLS, Fate.UNLUCKY):
             return outcome.status is Status.CRASH
         if fate is Fate.HANGS:
             return outcome.status is Status.TIMEOUT
+        if fate is Fate.RAISES:
+            return outcome.status is Status.ERROR
+        self.raised[outcome.index] = self.retries  # it has come to its result
         wanted, pixels = self.answer(outcome.index, outcome.seconds)
         return outcome == wanted and buffer == (pixels[0] if pixels else None)
 

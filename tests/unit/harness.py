@@ -240,12 +240,15 @@ def slave_hello(
 
 def submission(
     number: int, tasks: int = 1, *, items: bool = False, name: str = "", priority: int = 2,
-    timeout_s: float = 0.0, requires: Requires = ANY_SLAVE,
+    timeout_s: float = 0.0, requires: Requires = ANY_SLAVE, retries: int = 0,
+    deadline_s: float = 0.0,
 ) -> Submit:  # fmt: skip
     """The number-th job of a client, as it is handed in."""
     uid = number.to_bytes(16, "big")
     packed = (b"t",) * tasks if items else ()
-    return Submit(number, uid, "echo", b"p", packed, name, priority, timeout_s, requires)
+    return Submit(
+        number, uid, "echo", b"p", packed, name, priority, timeout_s, requires, retries, deadline_s
+    )
 
 
 def value(index: int, seconds: float = 0.001) -> Outcome:

@@ -122,7 +122,7 @@ def test_short_tasks_travel_together() -> None:
     execute(
         Job("julia", IMAGE | {"tile": 1, "iterations": 0, "symmetry": False}), here, outstanding=1
     )
-    sizes = [len(chunk) for _, _, chunk, _ in here.calls]
+    sizes = [len(chunk) for _, _, chunk, *_ in here.calls]
     assert sum(sizes) == 40 * 24
     assert sizes[0] == 1
     assert max(sizes) > 10
@@ -132,7 +132,7 @@ def test_short_tasks_travel_together() -> None:
 def test_what_is_submitted_are_plain_values() -> None:
     here = Here()
     execute(Job("julia", IMAGE, timeout_s=60), here, outstanding=1)
-    name, plain, chunk, timeout_s = here.calls[0]
+    name, plain, chunk, timeout_s, _ = here.calls[0]
     assert (name, type(plain), timeout_s) == ("julia", dict, 60)
     assert [type(task) for task in chunk] == [tuple]
     assert chunk[0] == (0, 0, 8, 8)

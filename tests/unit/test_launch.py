@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from hpczmq import launchers
 from hpczmq.config import Config
+from hpczmq.errors import ConfigError
 from hpczmq.nodes import launch, master, memoria, slave
 
 
@@ -62,3 +64,16 @@ def test_a_slave_has_no_second_socket_to_warn_of(caplog: pytest.LogCaptureFixtur
 def test_with_keys_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
     launch.master(Config(bind="0.0.0.0"))
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90.0), ("1:30", 90.0), ("2:00:00", 7200.0), ("0.5", 0.5)]
+)
+def test_a_walltime_is_written_as_resource_managers_do(text: str, seconds: float) -> None:
+    assert launchers.seconds_of("--walltime", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "x", "1:2:3:4", "-5", "1:-5"])
+def test_a_walltime_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="must be seconds, M:S or H:M:S"):
+        launchers.seconds_of("--walltime", text)

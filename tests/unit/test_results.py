@@ -74,6 +74,8 @@ def test_an_image_job_gives_counts_picture_and_report(tmp_path: Path) -> None:
         "priority": 1,
         "timeout_s": 60,
         "requires": None,
+        "retries": 0,
+        "deadline_s": None,
         "state": "done",
         "cause": "",
         "tasks": 2,

@@ -71,3 +71,16 @@ def test_under_nohup_a_closed_terminal_is_no_reason_to_stop() -> None:
     signal.raise_signal(signal.SIGHUP)
     shell.sockets.close()
     assert not shell.stopping
+
+
+def test_of_a_node_that_drains_the_first_sigterm_is_a_wish(exits: list[int]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    shell = Shell("slave", drains=True)
+    signal.raise_signal(signal.SIGTERM)
+    assert (shell.draining, shell.stopping) == (True, False)
+    signal.raise_signal(signal.SIGTERM)
+    assert shell.stopping
+    assert exits == []
+    signal.raise_signal(signal.SIGTERM)
+    assert exits == [128 + signal.SIGTERM]
+    shell.sockets.close()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import pytest
 
 from hpczmq import limits
+from hpczmq.model import Usage
+from hpczmq.nodes import processes
 from hpczmq.nodes import slots as module
 from hpczmq.nodes.slots import Slots
 from hpczmq.worker import SlotDied
@@ -40,19 +45,15 @@ class Time:
     def monotonic(self) -> float:
         return self.now
 
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
 
 class Process:
     """A process as `Popen` gives it; ends by itself when it has an exit code."""
 
-    def __init__(self, pid: int, time: Time, code: int | None) -> None:
-        self.pid, self.time, self.code = pid, time, code
-
-    def wait(self, timeout: float | None = None) -> int:
-        if self.code is None:
-            assert timeout is not None, "waits for ever for what nobody killed"
-            self.time.now += timeout
-            raise subprocess.TimeoutExpired("worker", timeout)
-        return self.code
+    def __init__(self, pid: int, code: int | None) -> None:
+        self.pid, self.code, self.returncode = pid, code, None
 
 
 class Bench:
@@ -67,9 +68,12 @@ class Bench:
         self.fails_with = 0
         self._socketpair = socket.socketpair
         monkeypatch.setattr(module, "time", self.time)
+        monkeypatch.setattr(processes, "time", self.time)
         monkeypatch.setattr(socket, "socketpair", self.socketpair)
         monkeypatch.setattr(subprocess, "Popen", self.popen)
-        monkeypatch.setattr(os, "killpg", self.killpg)
+        monkeypatch.setattr(module, "_pidfd", lambda pid: None)
+        monkeypatch.setattr(os, "wait4", self.wait4)
+        monkeypatch.setattr(processes, "kill_tree", self.kill_tree)
 
     def socketpair(self) -> tuple[socket.socket, socket.socket]:
         self.pairs.append(self._socketpair())
@@ -78,18 +82,24 @@ class Bench:
     def popen(self, command: list[str], **options: Any) -> Process:
         if self.fails_with:
             raise OSError(self.fails_with, os.strerror(self.fails_with))
-        self.processes.append(Process(1_000 + len(self.processes), self.time, self.ends_with))
+        self.processes.append(Process(1_000_000 + len(self.processes), self.ends_with))
         return self.processes[-1]
 
-    def killpg(self, pid: int, number: int) -> None:
-        process = self.processes[pid - 1_000]
-        if process.code is None:
-            process.code = -number
+    def wait4(self, pid: int, options: int) -> tuple[int, int, Any]:
+        code, used = self.processes[pid - 1_000_000].code, getrusage(RUSAGE_SELF)
+        if code is None:
+            assert self.time.now < 100.0, "waits for ever for what nobody killed"
+            return 0, 0, used
+        return pid, code << 8 if code >= 0 else -code, used
 
-    def died(self) -> list[SlotDied]:
+    def kill_tree(self, pid: int) -> None:
+        process = self.processes[pid - 1_000_000]
+        if process.code is None:
+            process.code = -signal.SIGKILL
+
+    def died(self) -> list[tuple[int, str]]:
         events = list(self.slots.events(set(self.poller.watched)))
-        assert all(isinstance(event, SlotDied) for event in events)
-        return events  # type: ignore[return-value]  # as was just asserted
+        return [(event.slot, event.how) for event in events if isinstance(event, SlotDied)]
 
 
 @pytest.fixture
@@ -113,7 +123,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 def test_a_worker_s_death_is_told_with_its_cause(bench: Bench, code: int, how: str) -> None:
     bench.ends_with = code
     bench.slots.start(5)  # whose end of the pair is closed, for there is no process
-    assert bench.died() == [SlotDied(5, how)]
+    assert bench.died() == [(5, how)]
     assert bench.died() == []
     assert not bench.poller.watched
 
@@ -123,7 +133,7 @@ def test_a_worker_that_can_not_be_started_is_one_that_died(bench: Bench, number:
     bench.fails_with = number
     bench.slots.start(2)
     (event,) = bench.died()
-    assert event == SlotDied(2, f"can't be started: [Errno {number}] {os.strerror(number)}")
+    assert event == (2, f"can't be started: [Errno {number}] {os.strerror(number)}")
     assert bench.died() == []
     assert [end.fileno() for end in bench.pairs[0]] == [-1, -1]
     assert not bench.poller.watched
@@ -138,7 +148,7 @@ def test_without_a_descriptor_to_spare_no_worker_is_started(
     monkeypatch.setattr(socket, "socketpair", full)
     bench.slots.start(0)
     (event,) = bench.died()
-    assert event.how.startswith("can't be started: ")
+    assert event[1].startswith("can't be started: ")
     bench.slots.kill(0)
     bench.slots.close()
 
@@ -149,7 +159,7 @@ def test_a_slot_that_could_not_be_started_can_be_later(bench: Bench) -> None:
     assert len(bench.died()) == 1
     bench.fails_with = 0
     bench.slots.start(0)
-    assert len(bench.poller.watched) == 1
+    assert len(bench.poller.watched) == 2, "its end of the pair, and of its log"
 
 
 def test_all_workers_together_have_so_long_to_end(bench: Bench) -> None:
@@ -157,6 +167,75 @@ def test_all_workers_together_have_so_long_to_end(bench: Bench) -> None:
     for slot in range(64):
         bench.slots.start(slot)
     bench.slots.close()
-    assert bench.time.now == pytest.approx(limits.worker_end_s)
+    assert bench.time.now == pytest.approx(limits.worker_end_s, abs=0.01)
     assert {process.code for process in bench.processes} == {-signal.SIGKILL}
     assert not bench.poller.watched
+
+
+# --- What a worker leaves behind ------------------------------------------------------------------
+
+
+def tail_of(*pieces: bytes) -> tuple[str, ...]:
+    """The last lines, as they are kept, of what came in such pieces."""
+    ours, theirs = os.pipe()
+    tail = processes.Tail(ours)
+    for piece in pieces:
+        os.write(theirs, piece)
+        assert tail.read()
+    os.close(theirs)
+    assert not tail.read(), "nobody can print any more"
+    lines = tail.take()
+    assert tail.take() == (), "each line is told once"
+    tail.close()
+    return lines
+
+
+def test_the_last_lines_of_a_log_are_kept_whatever_is_printed(capfd: Any) -> None:
+    assert tail_of(b"one\ntw", b"o\r\nthr", b"ee") == ("one", "two", "three")
+    assert capfd.readouterr().err == "one\ntwo\r\nthree", "and all of it goes on to our own log"
+    many = b"".join(b"%d\n" % number for number in range(1_000))
+    assert tail_of(many) == tuple(map(str, range(1_000 - limits.log_lines_max, 1_000)))
+    (line,) = tail_of(b"\xff" * 3_000)
+    assert len(line) == limits.log_line_chars_max
+
+
+def test_what_a_worker_used_before_it_told_is_not_told_twice() -> None:
+    death = processes.Death(-9, user_s=2.0, system_s=0.5, peak_bytes=7)
+    told = Usage(1, user_s=1.5, system_s=0.75)
+    left = processes.left_of(death, told, ("last",), 4711)
+    assert (left.pid, left.user_s, left.system_s, left.peak_bytes) == (4711, 0.5, 0.0, 7)
+    assert left.log == ("last",)
+
+
+#: Starts a child in a session of its own, which starts another one and ends.
+_DAEMON = """
+import os, time
+from hpczmq.spawn import adopt_orphans
+adopt_orphans()
+if not os.fork():
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    time.sleep(3600)
+os.wait()
+print("up", flush=True)
+time.sleep(3600)
+"""
+
+
+def test_a_tree_is_killed_with_those_who_have_left_it() -> None:
+    root = subprocess.Popen([sys.executable, "-c", _DAEMON], stdout=subprocess.PIPE)
+    with root:
+        assert root.stdout is not None
+        assert root.stdout.readline() == b"up\n"
+        (daemon,) = processes.descendants(root.pid)
+        assert os.getsid(daemon) not in (os.getsid(0), root.pid)
+        its_end = os.pidfd_open(daemon)
+        processes.kill_tree(root.pid)
+        death = processes.wait(root, 10.0)
+        assert death is not None
+        assert death.how == "signal SIGKILL"
+        assert death.peak_bytes > 0
+    readable, _, _ = select.select([its_end], [], [], 10.0)
+    os.close(its_end)
+    assert readable, "it is gone, too"

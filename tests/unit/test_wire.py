@@ -43,11 +43,13 @@ FORMAT = {
     8: "Control epoch generation policy closing",
     16: "Assign lease job kernel params items tasks timeout_s",
     17: "Revoke leases",
-    18: "Report report lease job outcomes",
+    18: "Report report lease job outcomes usage",
     19: "Ack reports",
-    20: "Heartbeat sequence metrics leases generation",
+    20: "Heartbeat sequence metrics leases generation draining",
     21: "Beat sequence",
-    32: "Submit request uid kernel params items name priority timeout_s requires",
+    22: "Return leases",
+    32: "Submit request uid kernel params items name priority timeout_s requires retries"
+    " deadline_s",
     33: "Submitted request job tasks",
     34: "Fetch request job cursor credit",
     35: "Chunk job cursor slave outcomes",
@@ -59,6 +61,8 @@ FORMAT = {
     41: "Cancel request jobs queued",
     42: "SetPolicy request policy",
     43: "Done request names",
+    44: "ExplainAnswer request id state reasons attempts",
+    45: "Drain request slaves undo",
     48: "Sample node instance metrics",
     49: "MetricsAnswer request nodes",
     50: "AlertsAnswer request alerts",
@@ -67,12 +71,14 @@ FORMAT = {
 INSIDE = {
     "Task": "index spec",
     "Outcome": "index status seconds value",
+    "Usage": "pid exit user_s system_s peak_bytes log",
+    "AttemptInfo": "task tasks slave status seconds age_s text usage",
     "Metrics": "cpu_percent own_cpu_percent memory_percent memory_free_bytes load latency_s"
     " slots_busy tasks_held tasks_done tasks_failed",
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
     " attempts cause",
     "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics"
-    " memory_bytes labels",
+    " memory_bytes labels reason",
     "Requires": "memory_bytes slots labels",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
@@ -83,9 +89,9 @@ INSIDE = {
 ENUMS = {
     "Role": "CLIENT=1 SLAVE=2 MEMORIA=3 MASTER=4",
     "JobState": "QUEUED=1 RUNNING=2 DONE=3 FAILED=4 CANCELLED=5",
-    "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4",
+    "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4 DRAINING=5 QUARANTINED=6",
     "Status": "VALUE=1 ARRAY=2 ERROR=3 CRASH=4 TIMEOUT=5",
-    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5",
+    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6",
 }
 BEAT = Heartbeat(7, Metrics(cpu_percent=1.5, tasks_done=3), (4, 300), 2)
 
@@ -136,14 +142,18 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
                 "j1",
                 (Outcome(0, Status.VALUE, 0.5, b"v"), Outcome(9, Status.CRASH, 0.0, b"")),
             ),
-            "95120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400",
+            "96120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400"
+            "9600a0cb0000000000000000cb00000000000000000090",
         ),
-        (Report(1, 2, "j1", ()), "95120102a26a319490909090"),
+        (
+            Report(1, 2, "j1", ()),
+            "96120102a26a3194909090909600a0cb0000000000000000cb00000000000000000090",
+        ),
         (
             BEAT,
-            "951407"
+            "961407"
             "9acb3ff8000000000000cb0000000000000000cb000000000000000000cb0000000000000000cb000000000000000000000300"
-            "9204cd012c02",
+            "9204cd012c02c2",
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -370,7 +380,7 @@ def test_what_can_not_travel_is_a_type_error(value: object) -> None:
 
 
 def test_whole_numbers_are_taken_where_a_real_one_is_meant() -> None:
-    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3, [0, 1, []])
+    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3, [0, 1, []], 0, 0)
     message, _ = wire.decode(frames)
     assert isinstance(message, Submit)
     assert (message.timeout_s, type(message.timeout_s)) == (3.0, float)

@@ -19,11 +19,13 @@ from hpczmq.messages import (
     Pong,
     Reject,
     Report,
+    Return,
     Revoke,
     Welcome,
 )
 from hpczmq.model import Metrics, Outcome, Role, Status, Task
 from hpczmq.worker import (
+    Drain,
     Exit,
     KillSlot,
     Received,
@@ -377,6 +379,85 @@ def test_a_slave_that_is_told_to_stop_says_goodbye_and_takes_its_workers_along(
     assert slave.one(Exit)
     slave.do(Stop(), Tick(), SlotAnswered(0, [value(0)]))
     assert slave.one(Report), "what still comes is told"
+
+
+def draining(slave: WorkerBench, within_s: float = 5.0) -> None:
+    """It is told to end."""
+    slave.do(Drain(within_s, "told to end"))
+    slave.note("takes nothing new: told to end")
+    assert slave.one(Heartbeat).draining
+
+
+def left(slave: WorkerBench, reason: str = "told to end") -> None:
+    """It has said goodbye, and the process may end."""
+    assert slave.one(Goodbye).reason == reason
+    assert slave.one(Exit)
+
+
+def test_a_slave_that_drains_ends_what_runs_and_hands_back_the_rest(slave: WorkerBench) -> None:
+    told(running(slave, 0), lease(2, 1))
+    draining(slave)
+    assert slave.one(Return).leases == (2,)
+    told(slave, lease(3, 2))
+    assert slave.one(Return).leases == (3,)
+    slave.do(SlotAnswered(0, [value(0)]))
+    assert slave.one(Report).lease == 1
+    assert not slave.core.leaving, "its report is not acknowledged"
+    told(slave, Ack((1,)))
+    left(slave)
+
+
+def test_a_slave_with_nothing_to_do_drains_at_once(slave: WorkerBench) -> None:
+    up(slave)
+    draining(slave)
+    left(slave)
+
+
+def test_a_slave_that_drains_hands_back_what_does_not_end_in_time(slave: WorkerBench) -> None:
+    running(slave, 0)
+    draining(slave)
+    for _ in range(5):
+        assert not slave.core.leaving
+        tick(slave, 1.0)
+    assert slave.one(Return).leases == (1,)
+    assert slave.one(KillSlot).slot == 0
+    left(slave)
+
+
+def test_a_slave_that_drains_does_not_wait_for_ever_for_an_ack(slave: WorkerBench) -> None:
+    running(slave, 0)
+    draining(slave, 2.0)
+    slave.do(SlotAnswered(0, [value(0)]))
+    assert slave.one(Report)
+    tick(slave, 2.0 + limits.farewell_s - 0.1)
+    assert not slave.core.leaving
+    tick(slave, 0.1)
+    slave.take(Report)
+    left(slave)
+
+
+def test_what_is_left_of_a_lease_after_a_timeout_is_handed_back_by_a_slave_that_drains(
+    slave: WorkerBench,
+) -> None:
+    running(slave, 0, 1, timeout_s=1.0)
+    draining(slave, 60.0)
+    tick(slave, 1.1)
+    assert slave.one(KillSlot)
+    slave.do(SlotDied(0, "signal SIGKILL"))
+    assert slave.one(Report).outcomes[0].status is Status.TIMEOUT
+    assert slave.one(Return).leases == (1,)
+    told(slave, Ack((1,)))
+    left(slave)
+
+
+def test_a_slave_that_drains_can_be_hurried(slave: WorkerBench) -> None:
+    running(slave, 0)
+    draining(slave, 60.0)
+    slave.do(Drain(1.0, "again"))
+    tick(slave, 1.0)
+    assert slave.one(Return)
+    assert slave.one(KillSlot)
+    left(slave)
 
 
 def test_each_slot_runs_a_lease_of_its_own() -> None:

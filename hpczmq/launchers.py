@@ -1,0 +1,113 @@
+"""The commands that are nodes: arguments → settings → a node, until it is told to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from hpczmq import config
+from hpczmq.errors import ConfigError
+from hpczmq.nodes import launch
+from hpczmq.options import Bind, ControlBind, Insecure, LogLevel, Master, Name
+
+
+def master(
+    bind: Bind = None,
+    control_bind: ControlBind = None,
+    policy: Annotated[str | None, typer.Option("--policy", "--politica")] = None,
+    heartbeat: Annotated[float | None, typer.Option("--heartbeat", metavar="S")] = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Be the master: owns the queue, places the tasks."""
+    launch.master(
+        _settings(
+            bind=bind,
+            control_bind=control_bind,
+            policy=policy,
+            heartbeat_s=heartbeat,
+            insecure=insecure or None,
+            log_level=log_level,
+        )
+    )
+
+
+def slave(
+    master: Master = None,
+    name: Name = None,
+    slots: Annotated[int | None, typer.Option("--slots", help="Worker processes.")] = None,
+    memory: Annotated[str | None, typer.Option("--memory", help="Of all its tasks.")] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE")] = None,
+    bind: Annotated[
+        str | None, typer.Option("--bind", help='HOST:PORT to answer pings on, or "off".')
+    ] = None,
+    grace: Annotated[
+        float | None,
+        typer.Option("--grace", metavar="S", help="SIGTERM: seconds to end what runs."),
+    ] = None,
+    walltime: Annotated[
+        str | None,
+        typer.Option("--walltime", metavar="[[H:]M:]S", help="End by itself before this time."),
+    ] = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Be a slave: runs tasks in its slots."""
+    launch.slave(
+        _settings(
+            master=master,
+            name=name,
+            slots=slots,
+            memory=memory,
+            labels=",".join(label) if label else None,
+            bind=bind,
+            grace_s=grace,
+            walltime_s=seconds_of("--walltime", walltime),
+            insecure=insecure or None,
+            log_level=log_level,
+        )
+    )
+
+
+def memoria(
+    master: Master = None,
+    name: Name = None,
+    number: Annotated[
+        int | None, typer.Option("--number", "--numero", help="1 or 2; chooses the ports.")
+    ] = None,
+    bind: Bind = None,
+    control_bind: ControlBind = None,
+    insecure: Insecure = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Be a memoria: watches the cluster and raises alerts."""
+    launch.memoria(
+        _settings(
+            master=master,
+            name=name,
+            number=number,
+            bind=bind,
+            control_bind=control_bind,
+            insecure=insecure or None,
+            log_level=log_level,
+        )
+    )
+
+
+def seconds_of(option: str, text: str | None) -> float | None:
+    """Seconds, from what resource managers call a time: S, M:S or H:M:S."""
+    if text is None:
+        return None
+    try:
+        parts = [float(part) for part in text.split(":")]
+        if len(parts) > 3 or min(parts) < 0:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(f"{option} = {text}: must be seconds, M:S or H:M:S") from None
+    return sum(part * 60.0**place for place, part in enumerate(reversed(parts)))
+
+
+def _settings(**given: Any) -> config.Config:
+    """A node's settings: what was given here, and else the environment and the file."""
+    return config.load(given)
