@@ -264,6 +264,12 @@ def ping(
     return commands.ping(commands.Target(None, timeout, json), address)
 
 
+@command("doctor", "diagnostico")
+def doctor(master: Master = None, timeout: Timeout = None, json: Json = False) -> int:
+    """Look over this machine, and the cluster if one is named; 1 if something is amiss."""
+    return commands.doctor(commands.Target(master, timeout, json))
+
+
 @command("policy", "politica")
 def policy(
     name: Annotated[str, typer.Argument(help=" or ".join(p.value for p in Policy))],

@@ -307,6 +307,21 @@ def ping(target: Target, address: str) -> int:
     return 0
 
 
+def doctor(target: Target) -> int:
+    """What is here, and what is amiss with it: the exit code is 1 then."""
+    from hpczmq.doctor import findings  # here, for it asks every package for its version
+
+    def cluster() -> str:
+        with target.client() as client:
+            row = client.status()
+        slots = f"{row.slaves} slaves with {row.slots} slots"
+        return f"{row.cluster} at {target.settings.master}, {row.software}, {slots}"
+
+    found = findings(cluster if target.settings.master else None)
+    target.output.show(tables.findings(found), found)
+    return 1 if any(finding.remedy for finding in found) else 0
+
+
 def top(target: Target, interval_s: float, once: bool) -> int:
     """The live dashboard."""
     if not 0.05 <= interval_s <= 3600:

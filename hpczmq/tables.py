@@ -23,6 +23,7 @@ from hpczmq.model import (
 
 if TYPE_CHECKING:
     from hpczmq.batch import Row
+    from hpczmq.doctor import Finding
 
 _STATE_STYLES = {
     "queued": "dim",
@@ -180,6 +181,17 @@ def cluster(row: ClusterInfo) -> Text:
         f"memorias  {', '.join(map(shown, row.memorias)) or 'none'}",
     )
     return Text("\n".join(lines))
+
+
+def findings(rows: Sequence[Finding]) -> Text:
+    """A line each, and below one that is amiss what to do about it."""
+    shown = Text()
+    width = max(len(row.what) for row in rows)
+    for row in rows:
+        shown.append(f"{row.what:{width}}  {printable(row.value)}\n")
+        if row.remedy:
+            shown.append(f"{'':{width}}  {printable(row.remedy)}\n", "bold red")
+    return shown[:-1]
 
 
 def job(row: JobInfo) -> Text:

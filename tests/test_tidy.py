@@ -74,11 +74,12 @@ MAY_IMPORT = {
     "options": "palettes",
     "launchers": "config nodes options",
     "output": "jsontext wire",
-    "tables": "batch messages model wire",
+    "tables": "batch doctor messages model wire",
     "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
-    "commands": "atomic batch client clock config dashboard imagefile kernels messages model"
+    "doctor": "cores kernels",
+    "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
     " output palettes progress results tables transport",
 }
 #: What everyone may import; and the two that may import everything.
