@@ -24,10 +24,7 @@ from hpczmq.kernels import compiled
 
 def run(images: list[Image], only: list[str], repeat: int, limit_steps: int) -> dict[str, Any]:
     """Measure; what goes into the JSON file."""
-    found = list(variants.variants())
-    chosen = [v for v in found if not only or any(word in v.name for word in only)]
-    if chosen[:1] != found[:1]:
-        chosen.insert(0, found[0])  # all others are compared with it
+    chosen = variants.variants(only)
     facts = machine.describe(numba_loops.version())
     clock, limits = machine.measure(compiled.available(), limit_steps, 5 * repeat)
     figures = measuring.measure(images, chosen, repeat)

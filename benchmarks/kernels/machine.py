@@ -106,7 +106,7 @@ def rate(work: Callable[[], int], repeat: int) -> float:
     for _ in range(repeat):
         began = time.process_time()
         done = work()
-        best = max(best, done / (time.process_time() - began))
+        best = max(best, done / max(time.process_time() - began, 1e-9))
     return best
 
 

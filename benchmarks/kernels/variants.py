@@ -6,7 +6,7 @@ minutes. Symmetry is not used: kernels are compared here, not jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -45,51 +45,68 @@ class Variant:
         return every.get(image.name, every.get("", 1))
 
 
-def variants() -> Iterator[Variant]:
-    """All of them that this machine has, the plain loop first."""
-    plain = Plain()
-    yield Variant(PLAIN, lambda image, every, out: _axes(plain, image, every, out))
-    yield Variant("Secuencial", _secuencial, every={"": 128, "J2": 512})
-    yield Variant(USUAL, _usual, every={"": 4, "J2": 40}, exact=False)
-    yield Variant("Numpy", lambda image, every, out: _numpy(image, out, trap=False))
-    yield Variant("Numpy, trap", lambda image, every, out: _numpy(image, out, trap=True))
-    yield from _numba()
+def variants(only: Sequence[str] = ()) -> list[Variant]:
+    """Those that this machine has and that have one of the words in their name, or all.
+
+    The plain loop is always there, and the first: all others are compared with it.
+    """
+    made = [Variant(PLAIN, _plain(Plain()))]
+    for name, make in _makers():
+        if not only or any(word in name for word in only):
+            made.append(make(name))
+    return made
+
+
+def _makers() -> Iterator[tuple[str, Callable[[str], Variant]]]:
+    """Names, and what makes each one; numba takes its time to compile."""
+    yield "Secuencial", lambda name: Variant(name, _secuencial, every={"": 128, "J2": 512})
+    yield USUAL, lambda name: Variant(name, _usual, every={"": 4, "J2": 40}, exact=False)
+    yield "Numpy", lambda name: Variant(name, _numpy(trap=False))
+    yield "Numpy, trap", lambda name: Variant(name, _numpy(trap=True))
+    if numba_loops.version():
+        yield "numba, scalar", lambda name: Variant(name, _numba(numba_loops.scalar))
+        yield "numba, 32 lanes", lambda name: Variant(name, _numba(numba_loops.lanes))
     for isa in compiled.available():
-        yield Variant(f"juliaCython {isa}", _cython(isa, trap=False))
-        yield Variant(f"juliaCython {isa}, trap", _cython(isa, trap=True))
-    if best := compiled.available()[-1:]:
-        compute = _cython(best[0], trap=False, threads=2)
-        yield Variant(f"juliaCython {best[0]}, 2 threads", compute, threads=2)
+        yield from _cythons(isa)
 
 
-def _numba() -> Iterator[Variant]:
-    try:
-        for name, loop in (("scalar", numba_loops.scalar), ("32 lanes", numba_loops.lanes)):
-            yield Variant(f"numba, {name}", _numba_compute(numba_loops.compiled(loop)))
-    except ImportError:
-        return
+def _cythons(isa: str) -> Iterator[tuple[str, Callable[[str], Variant]]]:
+    name = f"juliaCython {isa}"
+    yield name, lambda name: Variant(name, _cython(isa, trap=False))
+    yield f"{name}, trap", lambda name: Variant(name, _cython(isa, trap=True))
+    if isa == compiled.available()[-1]:
+        compute = _cython(isa, trap=False, threads=2)
+        yield f"{name}, 2 threads", lambda name: Variant(name, compute, threads=2)
 
 
-def _numba_compute(loop: numba_loops.Loop) -> Compute:
+def _numba(loop: numba_loops.Loop) -> Compute:
+    made = numba_loops.compiled(loop)
+
     def compute(image: Image, every: int, out: Any) -> None:
-        loop(image.c.real, image.c.imag, image.params.iterations, *image.axes(every), out)
+        made(image.c.real, image.c.imag, image.params.iterations, *image.axes(every), out)
 
     return compute
 
 
-def _axes(plain: Plain, image: Image, every: int, out: Any) -> None:
-    plain(image.c, image.params.iterations, *image.axes(every), out)
+def _plain(loop: Plain) -> Compute:
+    def compute(image: Image, every: int, out: Any) -> None:
+        loop(image.c, image.params.iterations, *image.axes(every), out)
+
+    return compute
+
+
+def _numpy(*, trap: bool) -> Compute:
+    def compute(image: Image, every: int, out: Any) -> None:
+        params = replace(image.params, trap=trap)
+        numpy_blocks.counts(params, _whole(image), out, CancelFlag())
+
+    return compute
 
 
 def _secuencial(image: Image, every: int, out: Any) -> None:
     p = image.params
     for row in range(out.shape[0]):
         secuencial.counts(p, Tile(0, row * every, p.width, 1), out[row : row + 1], CancelFlag())
-
-
-def _numpy(image: Image, out: Any, *, trap: bool) -> None:
-    params = replace(image.params, trap=trap)
-    numpy_blocks.counts(params, _whole(image), out, CancelFlag())
 
 
 def _cython(isa: str, *, trap: bool, threads: int = 1) -> Compute:
