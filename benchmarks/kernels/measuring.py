@@ -13,8 +13,8 @@ import numpy
 from benchmarks.kernels.images import Image
 from benchmarks.kernels.variants import PLAIN, Variant
 
-#: In its turn a variant computes the image again until so much time is spent, so that the fast ones
-#: are not measured by one lucky or unlucky moment; but not more often than this. Several threads get
+#: In its turn a variant computes the image again until so much time is spent, but at most so
+#: often, so that the fast ones are not measured by one lucky or unlucky moment. Several threads get
 #: longer: they need a moment in which nobody else is on any of their cores.
 TURN_S, TURN_THREADS_S, TURN_MAX = 0.3, 3.0, 20
 
