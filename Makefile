@@ -41,6 +41,7 @@ nightly: .venv/.develop
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --cov -o faulthandler_timeout=3600
 
 bench: .venv/.develop
+	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python benchmarks/systems.py
 
 wheel: .venv/.develop
