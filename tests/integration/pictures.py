@@ -13,11 +13,11 @@ from hpczmq.kernels.julia import JuliaKernel
 
 KERNEL = JuliaKernel()
 
-#: 256 tiles with much interior: some seconds of pure Python, so that there is time to
-#: do something to the cluster half-way through.
+#: 256 tiles with much interior, and no short cuts: some seconds of pure Python, so that there is
+#: time to do something to the cluster half-way through.
 LONG: dict[str, Any] = {
     "algorithm": "Secuencial", "width": 256, "height": 256, "iterations": 800, "tile": 16,
-    "c_re": -0.123, "c_im": 0.745, "half_width": 1.3,
+    "c_re": -0.123, "c_im": 0.745, "half_width": 1.3, "symmetry": False, "trap": False,
 }  # fmt: skip
 
 

@@ -190,7 +190,7 @@ ENDLESS = {"algorithm": "juliaCython", "width": 64, "height": 64, "tile": 64,
 def test_a_compiled_kernel_is_killed_in_its_loop_and_the_slot_is_back(lab: Lab, how: str) -> None:
     client, (_, only) = cluster(lab, "only")
     with client:
-        timeout_s = 1.0 if how == "timeout" else None
+        timeout_s = 3.0 if how == "timeout" else None
         job = client.submit(hpczmq.Job("julia", ENDLESS, timeout_s=timeout_s))
         until_busy(client)
         (worker,) = only.children()

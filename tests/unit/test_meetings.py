@@ -1,4 +1,4 @@
-"""Where second starts, demands and the order of jobs meet retries, crashes, drain and quarantine."""
+"""Where second starts, demands and the order of jobs meet crashes, retries, drain, quarantine."""
 
 from __future__ import annotations
 
