@@ -137,7 +137,7 @@ def test_every_build_gives_the_counts_of_the_contract(
 
 
 def test_the_driver_notices_a_step_that_the_compiler_fused(compiler: str, tmp_path: Path) -> None:
-    options = [*shipped(), "-O1", "-march=native", "-ffp-contract=fast"]
+    options = [*shipped(), "-O2", "-march=native", "-ffp-contract=fast"]
     program = compiled(tmp_path, compiler, options, ["-O2"])
     plain = {"escape_counts", "compute_scalar", "pixel"}  # whatever is inlined into what
     if not plain & functions("objdump", tmp_path / "escape.o", FUSED):
