@@ -120,6 +120,18 @@ static void draw_image(struct escape_image *image, struct escape_tile *tile) {
     }
 }
 
+/* A pixel on the real axis but for the smallest numbers, whose rounding shows after a thousand
+ * iterations: where a fused step would be another one. */
+static void draw_subnormal(struct escape_image *image, struct escape_tile *tile) {
+    *image = (struct escape_image){.center_x = between(-1.5, 1.5),
+                                   .center_y = (double)(1 + below(9)) * 0x1p-1074,
+                                   .dx = 1e-3,
+                                   .c_re = between(-1.95, -1.5),
+                                   .c_im = (double)below(4) * 0x1p-1074,
+                                   .iterations = 3000};
+    *tile = (struct escape_tile){0, 0, 4, 1};
+}
+
 static double size(double re, double im) { return sqrt(re * re + im * im); }
 
 /* Radii for a cycle so that each disc leads into the next one, with plenty of room for rounding;
@@ -319,6 +331,8 @@ int main(int count_of_arguments, char **arguments) {
         struct escape_tile tile;
         draw_constant(&image.c_re, &image.c_im);
         draw_image(&image, &tile);
+        if (below(64) == 0)
+            draw_subnormal(&image, &tile);
         cases += compare_all(&image, &tile, &longest);
     }
     cases += compare_large(301, 203, &longest);
