@@ -142,7 +142,7 @@ def test_the_driver_notices_a_step_that_the_compiler_fused(compiler: str, tmp_pa
     plain = {"escape_counts", "compute_scalar", "pixel"}  # whatever is inlined into what
     if not plain & functions("objdump", tmp_path / "escape.o", FUSED):
         pytest.skip("this processor has no fused operation for it")
-    assert "another count: scalar" in run(program, SEED, "20000", good=False)
+    assert "another count: " in run(program, SEED, "20000", good=False)
 
 
 @x86_64
