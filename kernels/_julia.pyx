@@ -2,8 +2,8 @@
 # cython: autotestdict=False, auto_pickle=False
 """The Julia set, compiled: the front of escape.c, which does the work.
 
-The GIL is free for the whole tile, so that the worker can hear of a cancellation, and so that the
-threads of one task run side by side.
+The GIL is free for the whole tile, so that the worker can report meanwhile, and so that the threads
+of one task run side by side.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +32,9 @@ cdef extern from "escape.h" nogil:
 
     enum escape_result:
         ESCAPE_DONE, ESCAPE_STOPPED, ESCAPE_NO_MEMORY
+
+    enum:
+        ESCAPE_ROWS
 
     bint escape_has(escape_isa isa)
     escape_result escape_counts(
@@ -64,6 +67,8 @@ cdef class _Work:
     cdef escape_image image
     cdef escape_tile tile
     cdef escape_disc discs[DISCS]
+    #: Whose memory `out` and `stop` point to: threads may outlive an interrupted caller.
+    cdef object owners
     cdef void* out
     cdef size_t bytes
     cdef const volatile uint8_t* stop
@@ -101,14 +106,22 @@ def counts(params, tile, count_t[:, ::1] out, cancelled, isa):
     cdef uint8_t[::1] flag = cancelled.byte
     cdef _Work work = _Work(params, tile, isa)
     work.out, work.bytes, work.stop = &out[0, 0], sizeof(count_t), &flag[0]
-    # A thread takes a few rows at a time.
-    threads = min(params.threads, tile.height)
-    if threads == 1:
-        results = [work.run()]
-    else:
-        with ThreadPoolExecutor(threads) as executor:
-            results = [f.result() for f in [executor.submit(work.run) for _ in range(threads)]]
-    if ESCAPE_NO_MEMORY in results:
-        raise MemoryError("there is no room for a queue of pixels")
+    work.owners = (out.base, cancelled.byte)
+    threads = min(params.threads, -(-tile.height // ESCAPE_ROWS))
+    results = [work.run()] if threads == 1 else _together(work, threads, cancelled)
     if ESCAPE_STOPPED in results:
         raise Cancelled
+    # One that found no memory has taken no rows.
+    if ESCAPE_DONE not in results:
+        raise MemoryError("there is no room for a queue of pixels")
+
+
+cdef list _together(_Work work, threads, cancelled):
+    """What each of several threads comes to."""
+    with ThreadPoolExecutor(threads) as executor:
+        try:
+            futures = [executor.submit(work.run) for _ in range(threads)]
+            return [future.result() for future in futures]
+        except BaseException:  # Ctrl-C: the threads are waited for, and should not take long
+            cancelled.set()
+            raise

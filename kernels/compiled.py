@@ -72,6 +72,7 @@ def _imported() -> tuple[tuple[str, ...], str]:
     """
     try:
         from hpczmq.kernels import _julia
-    except ImportError as error:
+
+        return _julia.available(), ""
+    except (ImportError, AttributeError) as error:  # the latter of one that an older version built
         return (), str(error)
-    return _julia.available(), ""

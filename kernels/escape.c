@@ -14,6 +14,7 @@
 
 #include "escape.h"
 
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,19 +25,22 @@
 #endif
 
 enum {
-    ROWS = 4, /* of a block: enough vectors to hide the latency of a look, and still in registers */
+    ROWS = ESCAPE_ROWS, /* of a block: enough vectors to hide a look's latency, all in registers */
     FIRST = 64,           /* iterations of a block: with more, too few of its lanes are alive */
     FIRST_WITH_DISCS = 8, /* no more than it takes to reach a large disc */
     ROUND_MIN = 12,
     ROUND_MAX = 96, /* a round over the whole queue takes up to half a millisecond */
-    QUEUE = 16384,  /* pixels: long enough for full vectors to the end, and in the L2 cache */
+    QUEUE = 16384,  /* pixels: long enough for full vectors to the end, and about an L2 cache */
     SLACK = 64 + 8, /* what a round pads, and what `append` writes beyond the end, at most */
-    ESCAPED = 2 * (32 + SLACK),
+    ESCAPED = 32 + SLACK, /* what `replay` waits for, and what one more group of vectors adds */
     PIXEL_ROUND = 64, /* iterations of a single pixel between two looks at the rest of the world */
 };
 
 /* A coordinate from where an orbit escapes at once: of pixels that are not there. */
 #define OUTSIDE 4.0
+
+/* 16 is for what has its own half precision, and nothing wider. */
+_Static_assert(FLT_EVAL_METHOD == 0 || FLT_EVAL_METHOD == 16, "excess precision changes counts");
 
 /* Tallies are bytes. */
 _Static_assert(FIRST < 256 && ROUND_MAX < 256, "a tally would overflow");

@@ -39,6 +39,9 @@ enum escape_isa {
     ESCAPE_ISAS
 };
 
+/* Rows that a thread takes at a time. */
+enum { ESCAPE_ROWS = 4 };
+
 enum escape_result { ESCAPE_DONE, ESCAPE_STOPPED, ESCAPE_NO_MEMORY };
 
 /* Whether this build, on this processor, can compute that way. */

@@ -111,7 +111,7 @@ INLINE places N(pack_places)(places p, unsigned lanes) {
 #else
 
 INLINE unsigned N(set_of)(N(masks) m) {
-#ifdef __SSE2__
+#ifdef __x86_64__
     return (unsigned)_mm_movemask_pd((__m128d)m);
 #else
     return (unsigned)((m[0] & 1) | (m[1] & 2));

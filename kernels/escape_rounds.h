@@ -117,7 +117,8 @@ INLINE void N(round)(struct work *work, uint32_t age, uint32_t length,
     vec c_re = N(all)(work->image->c_re), c_im = N(all)(work->image->c_im);
     size_t size = queue->size, kept = 0;
     pad(queue, UNROLL * LANES);
-    for (size_t from = 0; from < size; from += UNROLL * LANES) {
+    /* Among subnormal numbers each operation can take a hundred times as long. */
+    for (size_t from = 0; from < size && !*work->stop; from += UNROLL * LANES) {
         vec zx[UNROLL], zy[UNROLL];
 #pragma GCC unroll 8
         for (size_t i = 0; i < UNROLL; i++) {
@@ -205,7 +206,7 @@ INLINE void N(rows)(struct work *work, int64_t top, uint32_t first, int real) {
     vec column = (vec)IOTA + N(all)((double)tile->left), ys[ROWS];
     for (int i = 0; i < ROWS; i++)
         ys[i] = N(all)(i < rows ? row_y(image, tile->top + top + i) : OUTSIDE);
-    for (int64_t left = 0; left < width; left += LANES, column += N(all)(LANES)) {
+    for (int64_t left = 0; left < width && !*work->stop; left += LANES, column += N(all)(LANES)) {
         vec zx[ROWS], zy[ROWS];
         uint64_t tally[ROWS];
         unsigned alive[ROWS], any = 0;

@@ -233,7 +233,7 @@ class JuliaKernel(Kernel[JuliaParams, Tile]):
         return TileGrid(params.width, params.rows, params.tile_side)
 
     def whole(self, params: JuliaParams) -> Tile:
-        """The image as one tile.
+        """The image as one tile, which is computed whole: only tiles of a split are mirrored.
 
         Raises:
             ParameterError: it is larger than a result may be.
