@@ -42,6 +42,8 @@ class Membership:
         #: Number of the last heartbeat, when it was sent, and the round trip of the last echo.
         self.sequence = 0
         self.beat_s = -inf
+        #: Whether the next one is due at once. When the last was sent its echo has still to know.
+        self.hurried = False
         self.latency_s = 0.0
         #: When the master was last heard, and when hello was last said.
         self.heard_s = -inf
@@ -98,8 +100,8 @@ class Membership:
                 return Due.NOTHING
             self.hello_s = now
             return Due.HELLO
-        if now - self.beat_s < self.heartbeat_s:
+        if now - self.beat_s < self.heartbeat_s and not self.hurried:
             return Due.NOTHING
-        self.beat_s = now
+        self.beat_s, self.hurried = now, False
         self.sequence += 1
         return Due.BEAT

@@ -349,7 +349,7 @@ class Worker:
         if self.queue:
             self._do(Send(Return(tuple(self.queue))))
             self.queue.clear()
-        self.membership.beat_s = -inf
+        self.membership.hurried = True
         self._tick(now)
 
     def _perhaps_leave(self, now: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from typing import Any
 
 import numpy
@@ -19,6 +20,8 @@ LONG: dict[str, Any] = {
     "algorithm": "Secuencial", "width": 256, "height": 256, "iterations": 800, "tile": 16,
     "c_re": -0.123, "c_im": 0.745, "half_width": 1.3, "symmetry": False, "trap": False,
 }  # fmt: skip
+#: The same as a file says it.
+LONG_JOB = "[[job]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in LONG.items())
 
 
 def reference(params: dict[str, Any]) -> NDArray[Any]:

@@ -13,10 +13,10 @@ import pytest
 
 from tests.integration.embedded import HANG, start_run, started, until_at_work
 from tests.integration.harness import Lab, Program, until
-from tests.integration.pictures import LONG
+from tests.integration.pictures import LONG_JOB
 
 #: Its tiles arrive while the rest hangs.
-IMAGE = "[[job]]\n" + "".join(f"{key} = {value!r}\n" for key, value in LONG.items()) + HANG
+IMAGE = LONG_JOB + HANG
 #: Thirty results to write, with something that keeps the run from its end.
 MANY = '[[job]]\nkernel = "echo"\nvalue = 1\n' * 30 + '[[job]]\nkernel = "hang"\n'
 

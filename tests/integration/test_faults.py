@@ -21,7 +21,7 @@ from hpczmq.messages import Ping, Pong
 from hpczmq.model import JobState, Metrics, SlaveInfo, SlaveState
 from tests.integration.embedded import HANG, start_run, started, until_at_work
 from tests.integration.harness import MISBEHAVING, Lab, Program, until
-from tests.integration.pictures import LONG, same
+from tests.integration.pictures import LONG, LONG_JOB, same
 
 IMAGE = hpczmq.Job("julia", LONG)
 
@@ -409,8 +409,7 @@ def test_a_run_whose_nodes_have_died_says_so_and_ends(lab: Lab, role: str) -> No
 
 
 def test_a_run_goes_on_when_one_of_its_slaves_dies(lab: Lab) -> None:
-    text = "[[job]]\n" + "".join(f"{key} = {value!r}\n" for key, value in LONG.items())
-    run = start_run(lab, text, "--out", "out")
+    run = start_run(lab, LONG_JOB, "--out", "out")
     run.until_said("1 job, 256 tasks")
     started(lab, "hpczmq.nodes", "slave")[0].kill()
     run.ended().fine()

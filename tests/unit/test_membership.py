@@ -57,6 +57,14 @@ def test_the_echo_of_the_newest_beat_tells_the_latency(member: Membership) -> No
     assert member.latency_s == 0.25, "nobody sent that one"
 
 
+def test_a_beat_in_a_hurry_leaves_the_last_one_its_echo(member: Membership) -> None:
+    member.hurried = True
+    member.heard(Beat(1), 0.25)
+    assert member.latency_s == 0.25
+    assert member.due(0.3) is Due.BEAT
+    assert member.due(0.4) is Due.NOTHING, "it was one"
+
+
 def test_a_probe_before_the_first_beat_is_no_echo() -> None:
     node = Membership()
     node.heard(welcome(), 3.0)
