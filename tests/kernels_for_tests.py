@@ -100,7 +100,7 @@ class Haunt(OneTaskKernel[HauntParams]):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             while True:
                 time.sleep(3600)
-        print("haunted by", child.pid, os.read(ours, 20).decode(), flush=True)
+        print(f"haunted by {child.pid} {os.read(ours, 20).decode()}, for ever", flush=True)
         if params.crash:
             os.kill(os.getpid(), signal.SIGSEGV)
         while True:

@@ -5,6 +5,7 @@ An image that comes out must be the reference bit for bit, whatever happened on 
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -150,8 +151,9 @@ def test_a_task_beyond_its_timeout_is_killed_whatever_it_does(lab: Lab) -> None:
 
 def ghosts(program: Program) -> list[int]:
     """The child and the daemon that the last task has started, as its log tells."""
-    program.until_said("haunted by")
-    return [int(number) for number in program.said().rpartition("haunted by ")[2].split()[:2]]
+    told = re.compile(r"haunted by (\d+) (\d+), for ever")  # the whole line, which comes in parts
+    until(lambda: told.search(program.said()) or program.is_dead(), "the ghosts are named")
+    return [int(number) for number in told.findall(program.said())[-1]]
 
 
 @pytest.mark.parametrize("how", ["timeout", "deadline", "cancel", "crash"])
