@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
+import pytest
+
 import hpczmq
+from hpczmq import limits
 from tests.integration.harness import Lab, until
 
 ASKS = "Secuencial,8,8,9,name=picky,requires=memory=1GiB;slots=2;label=gpu=a100\n"
@@ -42,3 +48,22 @@ def test_wide_and_narrow_tasks_share_a_slave(lab: Lab) -> None:
         wide = client.map("sleep", [{"seconds": 0.1}] * 4, requires={"slots": 2})
         assert [future.result(60) for future in wide] == [0.1] * 4
         assert [future.result(60) for future in narrow] == [0.05] * 40
+
+
+@pytest.mark.slow  # an alert is raised after ten seconds, and others may keep this machine busy too
+def test_a_machine_that_others_keep_busy_gets_nothing_until_they_end(lab: Lab) -> None:
+    master = lab.master(env={"HPCZMQ_SPARE_SATURATED": "true"})
+    lab.slave(master.address, "only")
+    burn = [sys.executable, "-c", "while True: pass"]
+    burners = [lab.start("burner", burn) for _ in range(os.cpu_count() or 1)]
+    with hpczmq.Client(master.address) as client:
+        patience_s = 6 * limits.cpu_saturated_s
+        master.until_said("slave only gets nothing new until this clears: ")
+        job = client.submit(hpczmq.Job("echo", {"value": "at last"}))
+        shown = lab.run("explain", job.id, "--master", master.address).fine().out
+        assert "gets nothing new: " in shown
+        assert not job.done()
+        for burner in burners:
+            burner.end()
+        assert job.result(patience_s) == "at last"
+    assert "slave only gets work again" in master.said()
