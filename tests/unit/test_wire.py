@@ -332,7 +332,7 @@ def test_a_timestamp_is_a_plain_number() -> None:
     """msgpack reads this extension by itself, and would make one of its own objects of it."""
     assert wire.unpack(b"\xd6\xff\x00\x00\x00\x02") == 2.0
     assert refused([wire.MAGIC, b"\x92\x05\xd6\xff\x00\x00\x00\x02"]).code == "type"
-    with pytest.raises(ProtocolError, match="timestamp|Unpack failed"):
+    with pytest.raises(ProtocolError, match=r"timestamp|Unpack failed"):
         wire.unpack(b"\xc7\x03\xffabc")
 
 
