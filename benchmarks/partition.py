@@ -17,11 +17,13 @@ import json
 import os
 import signal
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -66,9 +68,13 @@ def cases(smaller: int) -> Iterator[tuple[str, JuliaParams]]:
 
 
 def measured(params: JuliaParams, repeat: int) -> Times:
-    """CPU seconds of each tile, by side; the least of some times."""
+    """CPU seconds of each tile, by side; the least of some times.
+
+    What `Secuencial` takes adds up, so that the smallest tiles are measured alone.
+    """
     kernel, found = get("julia"), {}
-    for side in glance.SIDES:
+    finest = glance.SIDES[-1]
+    for side in (finest,) if params.algorithm == "Secuencial" else glance.SIDES:
         cut = replace(params, tile=side)
         tiles = list(kernel.split(cut))
         kernel.run(cut, tiles[0], CancelFlag())
@@ -81,6 +87,13 @@ def measured(params: JuliaParams, repeat: int) -> Times:
                 took.append(time.thread_time() - begun)
             rounds.append(took)
         found[side] = numpy.min(rounds, axis=0).tolist()
+    for side in set(glance.SIDES).difference(found):
+        columns, many = -(-params.width // side), side // finest
+        sums = [0.0] * len(TileGrid(params.width, params.rows, side))
+        for index, seconds in enumerate(found[finest]):
+            row, column = divmod(index, -(-params.width // finest))
+            sums[row // many * columns + column // many] += seconds
+        found[side] = sums
     return found
 
 
@@ -133,9 +146,10 @@ def costs_of(params: JuliaParams, side: int) -> list[float]:
     return [float(cost) for cost in costs]
 
 
-def side_of(params: JuliaParams, workers: int) -> int:
-    """The side that the kernel chooses, also for an image that is not worth a glance."""
-    with mock.patch.object(glance, "WORTH_S", 0.0):
+def free_side(params: JuliaParams, workers: int) -> int:
+    """The side that would be chosen of any image if messages took no time."""
+    glance._look.cache_clear()
+    with mock.patch.multiple(glance, WORTH_S=0.0, TASK_S=0.0):
         return glance.side(params, lambda: workers)
 
 
@@ -154,20 +168,24 @@ def on_paper(name: str, params: JuliaParams, repeat: int) -> dict[str, Any]:
     }
     plans = {}
     for workers in WORKERS:
-        chosen = side_of(params, workers)
-        first = {s: costliest_first(costs_of(params, s)) for s in {DEFAULT, chosen}}
+        free = free_side(params, workers)
+        first = {s: costliest_first(costs_of(params, s)) for s in times}
         costs, took = leaves(params, times, workers)
+        glance._look.cache_clear()
+        chosen = glance.side(params, partial(int, workers))
+        now = times[chosen or DEFAULT]
         spans = {
             "128² as they come": makespan(times[DEFAULT], range(len(times[DEFAULT])), workers),
             "128² costliest first": makespan(times[DEFAULT], first[DEFAULT], workers),
-            "chosen": makespan(times[chosen], first[chosen], workers),
+            "now": makespan(now, first[chosen] if chosen else range(len(now)), workers),
+            "now, were messages free": makespan(times[free], first[free], workers),
             "quadtree": makespan(took, costliest_first(costs), workers),
             "best side": min(
                 makespan(t, costliest_first(t), workers) for t in times.values()
             ),
         }  # fmt: skip
         ratios = {variant: span * workers / least for variant, span in spans.items()}
-        plans[workers] = {"side": chosen, "leaves": len(costs), "ratios": ratios}
+        plans[workers] = {"side": chosen or DEFAULT, "leaves": len(costs), "ratios": ratios}
     return {
         "case": name, "total_s": least, "glance_s": glance_s, "correlation": correlation,
         "totals_s": {side: sum(took) for side, took in times.items()}, "plans": plans,
@@ -220,8 +238,8 @@ def for_real(smaller: int, repeat: int) -> list[dict[str, Any]]:
         assert len(slaves) == 2, f"{len(slaves)} slaves are here"
         with half_speed(slaves[0]):
             for name, params in cases(smaller):
-                if "no trap" not in name and "juliaCython" in name:
-                    continue  # done before it is shared
+                if smaller == 1 and not glance.side(params, partial(int, 2)):
+                    continue  # nothing is chosen: both would be the same
                 plain = get("julia").plain(params)
                 took: dict[str, list[float]] = {"before": [], "now": []}
                 for _ in range(repeat):
@@ -286,8 +304,9 @@ def main() -> None:
     given = parser.parse_args()
     found = []
     for name, params in cases(given.smaller):
-        rounds = given.repeat if params.algorithm == "juliaCython" else 1
-        found.append(on_paper(name, params, rounds))
+        rounds = {"juliaCython": given.repeat, "Numpy": min(2, given.repeat)}
+        found.append(on_paper(name, params, rounds.get(params.algorithm, 1)))
+        print(name, file=sys.stderr, flush=True)
     real = for_real(given.smaller, given.repeat) if given.run else []
     run = {"cases": found, "real": real}
     print(report(run))

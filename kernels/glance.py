@@ -49,8 +49,8 @@ ORBIT_STEPS_MAX = 2_048
 #: Work of one core below which a glance is not worth its time: the job is done before anybody
 #: could gain by it.
 WORTH_S = 0.1
-#: Sides of tiles to choose from, in pixels.
-SIDES = (256, 192, 128, 96, 64)
+#: Sides of tiles to choose from, in pixels; by the last one only `Secuencial` loses nothing.
+SIDES = (256, 192, 128, 96, 64, 32)
 #: What a task costs beside its work, on its way to the slave and back, in seconds.
 TASK_S = 100e-6
 #: Expected times are wrong by so much of the longest one.
