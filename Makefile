@@ -42,6 +42,7 @@ nightly: .venv/.develop
 
 bench: .venv/.develop
 	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.partition --run
 	$(BIN)/python benchmarks/systems.py
 
 wheel: .venv/.develop

@@ -55,7 +55,8 @@ orders_known_max: Final = 1_000
 priority_min: Final = 1
 priority_max: Final = 3
 priority_default: Final = 2
-#: Tasks of a job that are put in the order of their expected costs: 8 bytes each, and 50 ms.
+#: Tasks of a job whose expected costs are heeded: 12 bytes each, and 50 ms to put them in order.
+#: Of more, each is so little of the job that their order hardly matters.
 tasks_ordered_max: Final = 100_000
 #: A side of an image. 2**20 is more than any viewer opens; it keeps areas inside 2**53.
 side_pixels_max: Final = 1 << 20

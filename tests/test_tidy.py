@@ -45,11 +45,12 @@ MAY_IMPORT = {
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
     "scheduler": "alerts messages model",
-    "nodes": "alerts arrays clock config cores kernels memory messages model needs scheduler spawn"
-    " transport wire worker",
+    "nodes": "alerts arrays clock config cores kernels memory messages model needs partition"
+    " scheduler spawn transport wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
+    "partition": "kernels",
     "jobformats": "",
     "jobfile": "jobformats model",
     "assembler": "atomic model",
@@ -65,7 +66,8 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "assembler clock config futures kernels messages model pump session transport wire",
+    "client": "assembler clock config futures kernels messages model partition pump session"
+    " transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",

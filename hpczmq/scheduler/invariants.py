@@ -46,6 +46,11 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if job.was_placed(i)}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
+    if job.costs:
+        cost = sum([job.costs[index] for index in waiting])
+        assert abs(job.waiting_cost - cost) <= 1e-6 * max(job.costs) * len(job.states), (
+            f"{job.id}: what waits costs {cost}, {job.waiting_cost} booked"
+        )
     queued = job.id in state.queues.get(job.submit.priority, ())
     assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"
     held = {*job.leases.values(), *job.second.values()}

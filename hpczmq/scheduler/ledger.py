@@ -43,6 +43,9 @@ def move_task(state: ClusterState, job: JobRecord, index: int, new: TaskState, n
     job.states[index] = new
     job.counts[old] -= 1
     job.counts[new] += 1
+    if job.costs and TaskState.WAITING in (old, new):
+        cost = job.costs[index]
+        job.waiting_cost += cost if new is TaskState.WAITING else -cost
 
 
 def move_job(job: JobRecord, new: JobState, now: float) -> None:
@@ -61,37 +64,41 @@ def enqueue(state: ClusterState, job: JobRecord) -> None:
     if not job.waiting or job.state.ended:
         queue.remove(job.id)
     else:
-        queue.put(job.id, rank(job.held, job.mean_s, job.number))
+        queue.put(job.id, rank(job.held, job.next_s, job.number))
 
 
 # --- Leases -----------------------------------------------------------------------------------
 
 
-def take(job: JobRecord, count: int, avoided: Collection[int] = ()) -> list[int]:
-    """Up to `count` waiting indices but those to be avoided, handed-back ones first; a suspect
-    comes alone."""
+def take(job: JobRecord, cost: float, avoided: Collection[int] = ()) -> list[int]:
+    """Waiting indices but those to be avoided, handed-back ones first: as many as cost so much
+    together, and at least one; a suspect comes alone."""
     aside = [index for index in job.returned if index in avoided] if avoided else []
     if aside:
         job.returned = deque(index for index in job.returned if index not in avoided)
-    taken = _take(job, count)
+    taken = _take(job, cost)
     job.returned.extend(aside)
     return taken
 
 
-def _take(job: JobRecord, count: int) -> list[int]:
+def _take(job: JobRecord, cost: float) -> list[int]:
     taken: list[int] = []
-    while job.returned and len(taken) < count:
+    while job.returned and len(taken) < limits.tasks_per_lease_max:
         index = job.returned[0]
         if job.states[index] == TaskState.WAITING:
-            if index in job.crashes and taken:
+            cost -= job.cost(index)
+            if taken and (index in job.crashes or cost < 0):
                 break
             taken.append(index)
         job.returned.popleft()
         if taken and index in job.crashes:
             return taken
-    while job.next < len(job.states) and len(taken) < count:
+    while job.next < len(job.states) and len(taken) < limits.tasks_per_lease_max:
         index = job.order[job.next] if job.order else job.next
         if job.states[index] == TaskState.WAITING:
+            cost -= job.cost(index)
+            if taken and cost < 0:
+                break
             taken.append(index)
         job.next += 1
     return taken
@@ -126,11 +133,12 @@ def _new_lease(
     state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
 ) -> Lease:
     state.leases_made += 1
-    work_s = inf if job.mean_s is None else job.mean_s * len(indices)
+    cost = sum([job.cost(index) for index in indices])
+    work_s = inf if job.unit_s is None else job.unit_s * cost
     id = state.leases_made
     requires = job.submit.requires
     lease = Lease(
-        id, job.id, slave.instance, set(indices), len(indices), now, work_s,
+        id, job.id, slave.instance, set(indices), len(indices), now, cost, work_s,
         requires.slots, requires.memory_bytes,
     )  # fmt: skip
     state.leases[id] = slave.leases[id] = lease
@@ -244,7 +252,7 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.failed_on.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
-    job.order = job.places = ()
+    job.order = job.places = job.costs = ()
     job.tasks, job.submit = (), replace(job.submit, items=())
     enqueue(state, job)
     state.ended.append(job.id)

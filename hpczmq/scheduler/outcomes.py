@@ -164,9 +164,12 @@ def _of(kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]) 
 
 
 def _measure(job: JobRecord, outcomes: Sequence[Outcome]) -> None:
-    """Let the mean run time follow what was just measured; half of it is the newest report."""
-    good = [o.seconds for o in outcomes if o.status.good]
+    """Let the time per cost follow what was just measured; half of it is the newest report."""
+    good = [o for o in outcomes if o.status.good]
     if good:
-        job.took_s += sum(good)
-        mean = sum(good) / len(good)
-        job.mean_s = mean if job.mean_s is None else (job.mean_s + mean) / 2
+        seconds, cost = sum([o.seconds for o in good]), sum([job.cost(o.index) for o in good])
+        # What the kernel said is only good until something is measured.
+        before = job.unit_s if job.unit_s is not None and job.took_cost else seconds / cost
+        job.unit_s = (before + seconds / cost) / 2
+        job.took_s += seconds
+        job.took_cost += cost

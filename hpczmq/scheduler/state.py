@@ -54,7 +54,9 @@ class Lease:
     size: int
     #: When it was sent, on the scheduler's clock, in seconds.
     sent_s: float
-    #: Expected run time of all its tasks, in seconds; infinite while nothing is measured.
+    #: Cost of all the tasks that it had at first (`JobRecord.cost`).
+    cost: float
+    #: Expected run time of all its tasks, in seconds; infinite while nothing is known.
     work_s: float
     #: What it takes of its slave.
     slots: int
@@ -100,6 +102,9 @@ class JobRecord:
     #: Indices in the order in which they are placed, and the place of each; empty: as they come.
     order: Sequence[int] = ()
     places: Sequence[int] = ()
+    #: What each task is expected to take, in seconds on some machine or other, 4 bytes each;
+    #: empty: nobody knows, and each costs 1.
+    costs: Sequence[float] = ()
     #: First place whose task was never placed; everything after it is WAITING.
     next: int = 0
     #: Indices before `next` to be placed again; may hold some that are not WAITING any more.
@@ -126,10 +131,14 @@ class JobRecord:
     peak_bytes: int = 0
     #: How many tasks are in each state, by the state's number. Sums to the number of tasks.
     counts: list[int] = field(init=False)
-    #: Mean run time of a task in seconds, newest first; None before the first result.
-    mean_s: float | None = None
-    #: Run times of all that are done, together, in seconds.
+    #: Of those with costs: the cost of all that wait.
+    waiting_cost: float = field(init=False)
+    #: Seconds that a cost of 1 takes, as the newest reports have it. Before the first result it is
+    #: 1 where there are costs, and else None.
+    unit_s: float | None = field(init=False)
+    #: Run times of all that are done, together, in seconds, and their cost.
     took_s: float = 0.0
+    took_cost: float = 0.0
     #: Leases that slaves hold of it: its share of the cluster.
     held: int = 0
     #: Executions handed out.
@@ -145,6 +154,8 @@ class JobRecord:
         self.states = bytearray(len(self.tasks))
         self.counts = [len(self.tasks), 0, 0, 0, 0, 0]
         self.is_map = bool(self.submit.items)
+        self.waiting_cost = sum(self.costs)
+        self.unit_s = 1.0 if self.costs else None
         requires = self.submit.requires
         self.demand = self.capability, requires.memory_bytes, requires.slots, requires.labels
 
@@ -166,6 +177,21 @@ class JobRecord:
     def is_held(self, index: int, lease: int) -> bool:
         """Whether a lease holds a task, as its only or its other start."""
         return lease in (self.leases.get(index), self.second.get(index))
+
+    def cost(self, index: int) -> float:
+        """What a task takes beside the others of its job."""
+        return self.costs[index] if self.costs else 1.0
+
+    @property
+    def next_s(self) -> float | None:
+        """How long the task that is placed next should run, in seconds; None: nobody knows."""
+        if self.unit_s is None or not self.costs:
+            return self.unit_s
+        if self.returned:
+            return self.unit_s * self.costs[self.returned[0]]
+        if self.next < len(self.states):
+            return self.unit_s * self.costs[self.order[self.next] if self.order else self.next]
+        return 0.0
 
     @property
     def waiting(self) -> int:
