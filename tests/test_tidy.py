@@ -47,6 +47,8 @@ MAY_IMPORT = {
     "scheduler": "alerts messages model",
     "nodes": "alerts arrays clock config cores kernels memory messages model needs scheduler spawn"
     " transport wire worker",
+    # All of them in one seeded world.
+    "simulation": "alerts memory membership messages model scheduler session wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -92,7 +94,7 @@ PURE = {"scheduler", "worker", "memory", "session"}
 IMPURE = {"asyncio", "logging", "os", "random", "socket", "threading", "time", "zmq"}
 
 #: Where `print` is the work itself. Everywhere else it would spoil what a command prints.
-MAY_PRINT = {"cli", "dashboard", "progress", "nodes.__main__", "nodes.shell"}
+MAY_PRINT = {"cli", "dashboard", "progress", "nodes.__main__", "nodes.shell", "simulation.world"}
 
 #: Longer than allowed, and how long: these numbers only ever go down. "module" or
 #: "module:Class.function" to lines. Empty is how it should be.
