@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "nodes": "alerts arrays clock config cores kernels memory messages model needs scheduler spawn"
     " transport wire worker",
     # All of them in one seeded world.
-    "simulation": "alerts memory membership messages model scheduler session wire worker",
+    "simulation": "alerts kernels memory membership messages model nodes scheduler session wire"
+    " worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -81,6 +82,7 @@ MAY_IMPORT = {
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
     "doctor": "cores kernels",
+    "forecasting": "batch model options output progress simulation tables",
     "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
     " output palettes progress results tables transport",
 }
