@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,6 +75,7 @@ def simulate(
     )  # fmt: skip
     jobs = batch.load(file)
     output.err.print(f"seed {seed}")
+    gc.set_threshold(100_000)  # the world is large, and little of it is garbage that has cycles
     with simulated(output.err) as tell:
         forecast = Simulation(jobs, plan).run(tell)
     output.show(report(forecast), forecast)
@@ -108,7 +110,8 @@ def _rows(forecast: Forecast) -> list[tuple[str, str]]:
     if len(forecast.jobs) > _JOBS_SHOWN:
         rows.append(("more jobs", f"{len(forecast.jobs) - _JOBS_SHOWN:,}; --json has them all"))
     wall = f"{_s(took['wall_s'])}, {took['tasks_per_s']:,.0f} tasks/s"
-    return [*rows, ("simulating took", f"{wall}; the master's core {_s(took['master_cpu_s'])}")]
+    memory = tables.size(int(took["peak_bytes"]))
+    return [*rows, ("simulating took", f"{wall}; {_s(took['cpu_s'])} of a core, {memory}")]
 
 
 def _s(value: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from time import process_time
 from typing import TYPE_CHECKING
 
 from hpczmq import limits, wire
@@ -53,7 +52,6 @@ class Master:
         self.core = Scheduler(0.0, policy=world.plan.policy)
         #: Whom a message to a connection reaches.
         self.peers: dict[bytes, _Node] = {}
-        self.cpu_s = 0.0
         self.lost = self.inbox_peak = self.waiting_peak = 0
         #: Chunks that the client has not taken yet, by job and number.
         self.chunks: dict[tuple[str, int], tuple[Chunk, Sequence[Buffer]]] = {}
@@ -81,7 +79,6 @@ class Master:
         invariants.check(self.core.state)
 
     def _turn(self) -> None:
-        began = process_time()
         self._wakes = False
         inbox = self._inbox
         self.inbox_peak = max(self.inbox_peak, len(inbox))
@@ -91,7 +88,6 @@ class Master:
         if inbox:
             self._wakes = True
             self.timeline.after(0.0, self._turn)
-        self.cpu_s += process_time() - began
 
     def _tick(self) -> None:
         self._handle(events.Tick())

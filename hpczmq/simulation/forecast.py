@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from resource import RUSAGE_SELF, getrusage
 from time import perf_counter, process_time
 from typing import Any
 
@@ -112,8 +113,7 @@ class Forecast:
     inbox_peak: int
     waiting_peak: int
     jobs: list[JobForecast] = field(default_factory=list)
-    #: What simulating it took: seconds on the wall, processor seconds of the master's core,
-    #: tasks in a second.
+    #: What simulating it took: seconds on the wall, of a processor, memory, tasks in a second.
     took: dict[str, float] = field(default_factory=dict)
 
 
@@ -260,7 +260,7 @@ class Simulation:
         result.took = {
             "wall_s": wall_s,
             "cpu_s": process_time() - cpu,
-            "master_cpu_s": self.master.cpu_s,
+            "peak_bytes": 1024 * getrusage(RUSAGE_SELF).ru_maxrss,
             "tasks_per_s": tasks / wall_s,
         }
         return result
