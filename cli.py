@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpczmq import atomic, batch, commands, demo, launchers
+from hpczmq import atomic, batch, commands, demo, forecasting, launchers
 from hpczmq._version import __version__
 from hpczmq.errors import HpczmqError, LocalError, printable
 from hpczmq.model import Job, Policy
@@ -291,6 +291,9 @@ def drain(
 ) -> int:
     """Give slaves nothing new; what they run they end."""
     return commands.drain(commands.Target(master, timeout, json), slaves, undo)
+
+
+command("simulate", "simular")(forecasting.simulate)
 
 
 # --- Nodes ------------------------------------------------------------------------------------

@@ -202,6 +202,10 @@ executor_futures_max: Final = 256
 
 #: Nodes that a memoria remembers.
 nodes_max: Final = 20_000
+#: Slaves of `hpczmq simulate`: a gigabyte of memory or so; and its longest run, in simulated
+#: seconds: jobs that take a month are not hung.
+simulated_slaves_max: Final = 100_000
+simulated_s_max: Final = 31 * 24 * 3600.0
 #: CPU saturation: raised at or above this load for so long, cleared below the lower one.
 cpu_saturated_percent: Final = 95.0
 cpu_clear_percent: Final = 80.0

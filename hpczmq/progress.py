@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -154,3 +154,21 @@ class BatchProgress:
             name = f"{row.name} ({row.id})" if row.name else row.id
             text = f"{name}: {row.state} in {tables.seconds(row.seconds)}"
             self._console.print(Text(f"{text}: {printable(row.cause)}" if row.failed else text))
+
+
+@contextmanager
+def simulated(console: Console) -> Iterator[Callable[[float, int, int], None]]:
+    """The bar of `simulate`: who is told the simulated time, the tasks done, and all tasks."""
+    with Progress(
+        TextColumn("simulated {task.fields[simulated_s]:.0f} s"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} tasks"),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("", total=1, simulated_s=0.0)
+
+        def tell(simulated_s: float, done: int, tasks: int) -> None:
+            progress.update(bar, completed=done, total=tasks, simulated_s=simulated_s)
+
+        yield tell

@@ -47,6 +47,9 @@ MAY_IMPORT = {
     "scheduler": "alerts messages model",
     "nodes": "alerts arrays clock config cores kernels memory messages model needs partition"
     " scheduler spawn transport wire worker",
+    # All of them in one seeded world.
+    "simulation": "alerts kernels memory membership messages model nodes scheduler session wire"
+    " worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -81,6 +84,7 @@ MAY_IMPORT = {
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
     "doctor": "cores kernels",
+    "forecasting": "batch model options output progress simulation tables",
     "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
     " output palettes progress results tables transport",
 }
@@ -94,7 +98,7 @@ PURE = {"scheduler", "worker", "memory", "session"}
 IMPURE = {"asyncio", "logging", "os", "random", "socket", "threading", "time", "zmq"}
 
 #: Where `print` is the work itself. Everywhere else it would spoil what a command prints.
-MAY_PRINT = {"cli", "dashboard", "progress", "nodes.__main__", "nodes.shell"}
+MAY_PRINT = {"cli", "dashboard", "progress", "nodes.__main__", "nodes.shell", "simulation.world"}
 
 #: Longer than allowed, and how long: these numbers only ever go down. "module" or
 #: "module:Class.function" to lines. Empty is how it should be.

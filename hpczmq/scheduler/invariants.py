@@ -7,6 +7,7 @@ proportion to everything, so the real master does not call it.
 from __future__ import annotations
 
 from hpczmq.model import JobState, SlaveState
+from hpczmq.scheduler.ledger import may_have_credit
 from hpczmq.scheduler.state import ClusterState, JobRecord
 from hpczmq.scheduler.states import TaskState
 
@@ -94,9 +95,11 @@ def _check_slaves(state: ClusterState) -> None:
         assert not memory or memory <= slave.memory_bytes, f"{slave.name} has too little memory"
         if slave.state.gone:
             assert not slave.leases, f"{slave.name} is gone, with leases"
-        may = slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots
-        may = may and not slave.saturated
+        may = slave.state is SlaveState.READY and not slave.saturated
+        assert may == (slave.instance in state.open), f"{slave.name} is wrongly open or not"
+        may = may and may_have_credit(slave)
         assert may == (slave.instance in state.free), f"{slave.name} is wrongly free or not"
+    assert state.slots_open == sum(state.slaves[id].slots for id in state.open)
 
 
 def _check_clients(state: ClusterState) -> None:

@@ -209,12 +209,32 @@ def count_work(slave: SlaveRecord) -> None:
 
 
 def mark_free(state: ClusterState, slave: SlaveRecord) -> None:
-    """Note whether a slave might take one more lease; placement looks at those only."""
+    """Note whether a slave is open, and might take one more lease: placement looks at those only,
+    so that a turn costs what is placed in it, however many slaves are busy.
+    """
     may = slave.state is SlaveState.READY and not slave.saturated
-    if may and len(slave.leases) < 2 * slave.slots:
+    if may != (slave.instance in state.open):
+        if may:
+            state.open[slave.instance] = slave.slots
+            state.slots_open += slave.slots
+        else:
+            state.slots_open -= state.open.pop(slave.instance)
+    if may and may_have_credit(slave):
         state.free.setdefault(slave.instance)
     else:
         state.free.pop(slave.instance, None)
+
+
+def may_prefetch(slave: SlaveRecord) -> bool:
+    """Whether a slave may be given a lease for which it has no idle slot yet."""
+    if slave.is_wide or len(slave.leases) >= 2 * slave.slots:
+        return False
+    return slave.work_s / slave.slots < limits.prefetch_below_s
+
+
+def may_have_credit(slave: SlaveRecord) -> bool:
+    """Whether there might be a job of which the slave may be given one more lease."""
+    return slave.slots_taken < slave.slots or may_prefetch(slave)
 
 
 # --- The end of a job -------------------------------------------------------------------------

@@ -69,21 +69,9 @@ def has_credit(slave: SlaveRecord, job: JobRecord) -> bool:
     if slave.slots_taken + requires.slots <= slave.slots:
         return True
     next_s = job.next_s
-    if requires.slots > 1 or next_s is None or not may_prefetch(slave):
+    if requires.slots > 1 or next_s is None or not ledger.may_prefetch(slave):
         return False
     return slave.work_s / slave.slots + next_s < limits.prefetch_below_s
-
-
-def may_prefetch(slave: SlaveRecord) -> bool:
-    """Whether a slave may be given a lease for which it has no idle slot yet."""
-    if slave.is_wide or len(slave.leases) >= 2 * slave.slots:
-        return False
-    return slave.work_s / slave.slots < limits.prefetch_below_s
-
-
-def may_have_credit(slave: SlaveRecord) -> bool:
-    """Whether there might be a job of which the slave may be given one more lease."""
-    return slave.slots_taken < slave.slots or may_prefetch(slave)
 
 
 def score(slave: SlaveRecord, weights: Weights) -> float:
@@ -129,14 +117,13 @@ class _Chooser:
         self._turn = 0
         #: Tasks that the slave which was chosen last should not get: they failed there.
         self.avoided: set[int] = set()
-        free = [state.slaves[instance] for instance in state.free]
-        self.slots = sum(slave.slots for slave in free)
+        self.slots = state.slots_open
         #: Slaves to whom some job might give one more lease, by instance.
-        self.hopes = {slave.instance: slave for slave in free if may_have_credit(slave)}
+        self.hopes = {instance: state.slaves[instance] for instance in state.free}
 
     def put_back(self, slave: SlaveRecord) -> None:
         """Consider a slave again, after it was given a lease."""
-        if slave.instance not in self._state.free or not may_have_credit(slave):
+        if slave.instance not in self._state.free:
             self.hopes.pop(slave.instance, None)
             return
         for heap in self._heaps.values():

@@ -314,7 +314,10 @@ class ClusterState:
     slaves: dict[bytes, SlaveRecord] = field(default_factory=dict)
     #: Instance of the slave at each connection of a slave.
     peers: dict[bytes, bytes] = field(default_factory=dict)
-    #: Instances of READY slaves that might take one more lease, in turn.
+    #: Slots of each READY slave that no alert keeps work away from, by instance; and all of them.
+    open: dict[bytes, int] = field(default_factory=dict)
+    slots_open: int = 0
+    #: Instances of those that might take one more lease, in turn.
     free: dict[bytes, None] = field(default_factory=dict)
     #: Clients and memorias by connection.
     clients: dict[bytes, ClientRecord] = field(default_factory=dict)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from tests.sim.settings import Settings
-from tests.sim.work import SimJob
-from tests.sim.world import World
+from hpczmq.simulation.settings import Settings
+from hpczmq.simulation.work import SimJob
+from hpczmq.simulation.world import World
 
 #: As the tiles of an image: most take little, some nine times the mean.
 _RNG = Random(4)
