@@ -26,10 +26,12 @@ MAY_IMPORT = {
     "_version": "",
     "errors": "",
     "limits": "",
+    "plain": "",
     "atomic": "",
     "clock": "",
     "cores": "",
     "spawn": "",
+    "confine": "",
     "needs": "",
     "model": "needs",
     "config": "model needs",
@@ -45,8 +47,8 @@ MAY_IMPORT = {
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
     "scheduler": "alerts messages model",
-    "nodes": "alerts arrays clock config cores kernels memory messages model needs scheduler spawn"
-    " transport wire worker",
+    "nodes": "alerts arrays clock config confine cores kernels memory messages model needs"
+    " scheduler spawn transport wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -78,12 +80,12 @@ MAY_IMPORT = {
     "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
-    "doctor": "cores kernels",
+    "doctor": "confine cores kernels",
     "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
     " output palettes progress results tables transport",
 }
 #: What everyone may import; and the two that may import everything.
-FOR_ALL = {"_version", "errors", "limits"}
+FOR_ALL = {"_version", "errors", "limits", "plain"}
 FREE = {"__init__", "cli"}
 
 #: The cores that are pure: no sockets, no clock, no chance, no disk. What they import is held to

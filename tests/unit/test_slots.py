@@ -116,7 +116,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     [
         (0, "exit code 0 (the other end is gone)"),
         (3, "exit code 3"),
-        (-signal.SIGKILL, "signal SIGKILL"),
+        (-signal.SIGTERM, "signal SIGTERM"),
         (-40, "signal 40"),
     ],
 )
@@ -192,7 +192,8 @@ def tail_of(*pieces: bytes) -> tuple[str, ...]:
 
 def test_the_last_lines_of_a_log_are_kept_whatever_is_printed(capfd: Any) -> None:
     assert tail_of(b"one\ntw", b"o\r\nthr", b"ee") == ("one", "two", "three")
-    assert capfd.readouterr().err == "one\ntwo\r\nthree", "and all of it goes on to our own log"
+    told = "    | one\n    | two\n    | three"
+    assert capfd.readouterr().err == told, "and all of it goes on to our own log"
     many = b"".join(b"%d\n" % number for number in range(1_000))
     assert tail_of(many) == tuple(map(str, range(1_000 - limits.log_lines_max, 1_000)))
     (line,) = tail_of(b"\xff" * 3_000)
