@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from hpczmq import limits
+from hpczmq import confine, limits
+from hpczmq.confine import Grant
 from hpczmq.model import Usage
 from hpczmq.nodes import processes
 from hpczmq.nodes import slots as module
@@ -170,6 +171,24 @@ def test_all_workers_together_have_so_long_to_end(bench: Bench) -> None:
     assert bench.time.now == pytest.approx(limits.worker_end_s, abs=0.01)
     assert {process.code for process in bench.processes} == {-signal.SIGKILL}
     assert not bench.poller.watched
+
+
+def test_who_goes_on_beyond_its_cpu_time_is_killed_and_the_cause_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used_s = 8.0
+    monkeypatch.setattr(confine, "cpu_s", lambda pid: used_s)
+    bench.slots = Slots(bench.poller, grant=Grant(task_cpu_s=1))  # type: ignore[arg-type]  # as above
+    bench.ends_with = None
+    bench.slots.start(0)
+    bench.slots.look()
+    assert bench.processes[0].code is None, "it runs no task"
+    bench.slots._processes[0].cpu_from_s = 5.0
+    bench.slots.look()
+    assert bench.processes[0].code is None, "it may be just about to hear of it"
+    used_s += 0.1
+    bench.slots.look()
+    assert bench.died() == [(0, "signal SIGKILL: its task took more than 1 s of CPU time")]
 
 
 # --- What a worker leaves behind ------------------------------------------------------------------
