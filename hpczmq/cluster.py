@@ -110,6 +110,8 @@ class LocalCluster:
                 self._start(
                     "slave", f"master={self.address}", f"name=esclavo{number}", f"slots={slots}",
                     "bind=off", f"memory={memory_bytes // slaves}",
+                    # What kernels read is the same here as in the user's own cluster.
+                    f"worker_env={os.environ.get('HPCZMQ_WORKER_ENV', '')}",
                     "worker_memory=off",  # the shares are for placement; they are one machine's
                 )  # fmt: skip
             for number in range(1, memorias + 1):
@@ -193,7 +195,7 @@ class LocalCluster:
 
 def _clean(environment: dict[str, str]) -> dict[str, str]:
     """Without the settings that are meant for the user's own cluster."""
-    ours = ("HPCZMQ_KERNELS", "HPCZMQ_ISA", "HPCZMQ_WORKER_ENV")
+    ours = ("HPCZMQ_KERNELS", "HPCZMQ_ISA")
     names = ("MAESTRO_IP", "ESCLAVO", "MEMORIA_NODE")
     return {
         key: value
