@@ -171,6 +171,21 @@ worker_start_s: Final = 30.0
 #: Workers whose socket pairs are closed may take so long to end by themselves, all of them
 #: together: an idle one needs some 10 ms, and a user who stops a slave notices from here on.
 worker_end_s: Final = 0.3
+#: Files that a worker may have open: usually (what select() can take), and if a kernel asks for
+#: more. Its slave itself has all that the system gives.
+worker_files_usual: Final = 1_024
+worker_files_max: Final = 4_096
+#: Beside its bound a worker has so much memory to tell with that it ran out of it.
+worker_reserve_bytes: Final = 32 * MIB
+#: The smallest bound: below it no array of use fits.
+worker_memory_bytes_min: Final = 16 * MIB
+#: A worker that goes on after SIGXCPU is killed so much CPU time later: the limit counts whole
+#: seconds, and which task runs is known `report_flush_s` late.
+worker_cpu_grace_s: Final = 2.0
+#: The kernel's memory killer (0 to 1000) takes a worker before its slave.
+worker_oom_points: Final = 500
+#: Folders that a killed slave has left are taken away once they are this old.
+scratch_young_s: Final = 60.0
 #: A slave that is told to end (SIGTERM) may go on so long with what it runs; then it hands that
 #: back. With all that follows it is gone within the 10 seconds after which Docker kills.
 grace_s_default: Final = 8.0
@@ -228,5 +243,7 @@ assert chunk_credit < socket_messages_max, "credit ends before the socket's own 
 assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
 assert crash_limit * log_told_chars_max < error_chars_max, "the cause is not cut off by the log"
 assert grace_s_default + farewell_s + worker_end_s < 10.0, "docker stop waits no longer"
+assert worker_files_usual <= worker_files_max
+assert report_flush_s < worker_cpu_grace_s - 1.0, "the worker's own limit strikes first"
 assert report_flush_s <= lease_work_s, "a full lease is reported as one message"
 assert cpu_clear_percent < cpu_saturated_percent, "hysteresis"

@@ -26,10 +26,12 @@ MAY_IMPORT = {
     "_version": "",
     "errors": "",
     "limits": "",
+    "plain": "",
     "atomic": "",
     "clock": "",
     "cores": "",
     "spawn": "",
+    "confine": "",
     "needs": "",
     "model": "needs",
     "config": "model needs",
@@ -45,8 +47,8 @@ MAY_IMPORT = {
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
     "scheduler": "alerts messages model",
-    "nodes": "alerts arrays clock config cores kernels memory messages model needs partition"
-    " scheduler spawn transport wire worker",
+    "nodes": "alerts arrays clock config confine cores kernels memory messages model needs"
+    " partition scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts kernels memory membership messages model nodes scheduler session wire"
     " worker",
@@ -83,13 +85,13 @@ MAY_IMPORT = {
     "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
-    "doctor": "cores kernels",
+    "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
     "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
     " output palettes progress results tables transport",
 }
 #: What everyone may import; and the two that may import everything.
-FOR_ALL = {"_version", "errors", "limits"}
+FOR_ALL = {"_version", "errors", "limits", "plain"}
 FREE = {"__init__", "cli"}
 
 #: The cores that are pure: no sockets, no clock, no chance, no disk. What they import is held to
