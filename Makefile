@@ -4,6 +4,7 @@
 # make lint          ruff, mypy, and the stubs of the compiled modules
 # make nightly       all tests, the slow ones too, with many more examples
 # make bench         the benchmarks
+# make scorecard     docs/scorecard.md: faults, here and in other systems; 25 minutes
 # make wheel         dist/: the source archive, and the wheel that was built from it
 # make pictures      the pictures of the documentation
 # make audit         known vulnerabilities of what constraints*.txt pin; needs a network
@@ -20,7 +21,7 @@ SOURCES := setup.py hpczmq/kernels/_julia.pyx $(wildcard hpczmq/kernels/escape*)
 
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo test lint nightly bench wheel pictures constraints audit clean
+.PHONY: venv demo test lint nightly bench scorecard wheel pictures constraints audit clean
 
 venv: .venv/.develop
 
@@ -45,6 +46,9 @@ bench: .venv/.develop
 	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python -m benchmarks.partition --run
 	$(BIN)/python benchmarks/systems.py
+
+scorecard: .venv/.develop
+	$(BIN)/python -m benchmarks.scorecard
 
 wheel: .venv/.develop
 	rm -rf build dist
@@ -119,6 +123,6 @@ audit: .venv/.python
 	done
 
 clean:
-	rm -rf .venv .cache build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache \
+	rm -rf .venv .cache .bench build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache \
 	  .ruff_cache .hypothesis hpczmq/kernels/*.so hpczmq/kernels/_julia.c
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,3 +56,20 @@ def test_the_partition_benchmark_runs_on_paper_and_for_real(tmp_path: Path) -> N
             assert min(plan["ratios"].values()) > 0.99, "nobody beats the ideal"
     assert all(row["before"] > 0 and row["now"] > 0 for row in run["real"])
     assert "128 workers:" in done.stdout
+
+
+def test_the_scorecard_plays_a_fault_and_makes_its_page(tmp_path: Path) -> None:
+    data, page = tmp_path / "card.json", tmp_path / "card.md"
+    command = [sys.executable, "-m", "benchmarks.scorecard", "--json", str(data)]
+    done = subprocess.run(
+        [*command, "--page", str(page), "--only", "hpczmq", "--faults", "worker-killed"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    cell = json.loads(data.read_text())["cells"]["worker-killed"]["hpczmq"]
+    assert cell["lost"] == 0, cell
+    assert cell["again"] == 1, "only what the worker was running is run again"
+    assert "| a worker is killed | 0 · 1 · " in page.read_text()

@@ -59,7 +59,10 @@ def test_every_link_has_its_target(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_lines_of_the_documentation_fit_a_window(path: Path) -> None:
-    long = [n for n, line in enumerate(path.read_text().splitlines(), 1) if len(line) > COLUMNS_MAX]
+    lines = enumerate(path.read_text().splitlines(), 1)
+    # A row of a table can't be wrapped; elsewhere than on the scorecard none has to be that long.
+    rows_too = path.name != "scorecard.md"
+    long = [n for n, line in lines if len(line) > COLUMNS_MAX and (rows_too or line[0] != "|")]
     assert not long, f"{path.name}: more than {COLUMNS_MAX} characters in lines {long}"
 
 
