@@ -42,7 +42,7 @@ from hpczmq.model import (
 )
 
 #: Grows when a peer of the older number can't be understood any more.
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 Leases = Annotated[tuple[Count, ...], Bounds(0, limits.rows_max)]
 Names = Annotated[tuple[Name, ...], Bounds(0, limits.rows_max)]

@@ -31,22 +31,25 @@ MAY_IMPORT = {
     "cores": "",
     "spawn": "",
     "needs": "",
+    "quota": "",
+    "doorman": "",
+    "descriptors": "",
     "model": "needs",
     "config": "model needs",
     # What is said, and how.
     "messages": "model",
     "wire": "messages model",
     "arrays": "wire",
-    "transport": "wire",
+    "transport": "descriptors doorman wire",
     # The machines, which are pure, and the shells around them.
     "alerts": "messages model",
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
-    "scheduler": "alerts messages model",
-    "nodes": "alerts arrays clock config cores kernels memory messages model needs scheduler spawn"
-    " transport wire worker",
+    "scheduler": "alerts messages model quota",
+    "nodes": "alerts arrays clock config cores descriptors kernels memory messages model needs"
+    " quota scheduler spawn transport wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",

@@ -82,7 +82,8 @@ INSIDE = {
     "Requires": "memory_bytes slots labels",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
-    " memorias",
+    " memorias connections refused",
+    "Refusal": "code times",
     "Alert": "rule node severity text value age_s",
     "NodeMetrics": "node age_s metrics",
 }
@@ -116,7 +117,7 @@ def refused(frames: list[wire.Buffer]) -> ProtocolError:
 def test_the_kinds_and_their_fields_are_those_of_this_protocol() -> None:
     found = {number: f"{cls.__name__} {names(cls)}".strip() for number, cls in KINDS.items()}
     assert found == FORMAT, "then PROTOCOL must grow too"
-    assert messages.PROTOCOL == 2
+    assert messages.PROTOCOL == 3
 
 
 def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:

@@ -1,0 +1,89 @@
+"""The fuzzer by hand: replay an input, or look for new ones.
+
+    python -m tests.fuzz TARGET FILE…                   replays inputs; the last line is an error's
+    python -m tests.fuzz TARGET --seconds 60            looks for inputs that reach what is new
+    python -m tests.fuzz TARGET --seconds 60 --grow     and puts the shortest in the corpus
+
+Looking takes atheris (libFuzzer for Python), which has wheels for some platforms only. Of each new
+line that an input reaches it keeps the input, and goes on from there. An input that fails is
+written to a file, with the command that replays it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CORPUS = HERE / "corpus"
+#: Where inputs gather between runs; and where those that fail are put. Neither is committed.
+FOUND, FAULTS = ROOT / ".cache" / "fuzz", ROOT / ".cache" / "fuzz-faults"
+INPUT_BYTES_MAX = 1_024
+
+
+def main() -> None:
+    """Replay, or fuzz."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("target")
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--seconds", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=-1, help="end after so many inputs")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--grow", action="store_true", help="keep what is new in the corpus")
+    parser.add_argument("--merge", nargs=2, help=argparse.SUPPRESS)  # what --grow does at its end
+    given = parser.parse_args()
+    if given.files:
+        from tests.fuzz.targets import TARGETS
+
+        for path in given.files:
+            TARGETS[given.target](path.read_bytes())
+        print(f"{len(given.files)} inputs: nothing is wrong")
+    elif given.merge:
+        _fuzz(given.target, ["-merge=1", *given.merge])
+    elif given.grow:
+        _grow(given.target, given.seconds, given.seed)
+    else:
+        flags = [f"-seed={given.seed}", f"-max_total_time={given.seconds}", f"-runs={given.runs}"]
+        found = FOUND / given.target
+        found.mkdir(parents=True, exist_ok=True)
+        _fuzz(given.target, [*flags, str(found), str(CORPUS / given.target)])
+
+
+def _grow(target: str, seconds: int, seed: int) -> None:
+    """Look for new inputs, and put the least that reaches the same lines in the corpus."""
+    command = [sys.executable, "-m", "tests.fuzz", target]
+    found, kept = FOUND / target, CORPUS / target
+    subprocess.run([*command, "--seconds", str(seconds), "--seed", str(seed)], check=True)
+    kept.mkdir(parents=True, exist_ok=True)
+    for path in kept.iterdir():
+        path.replace(found / path.name)
+    subprocess.run([*command, "--merge", str(kept), str(found)], check=True)
+
+
+def _fuzz(target: str, flags: list[str]) -> None:
+    import atheris  # only here: most machines replay
+
+    with atheris.instrument_imports(include=["hpczmq"]):
+        from tests.fuzz.targets import TARGETS
+
+    def once(data: bytes) -> None:
+        try:
+            TARGETS[target](data)
+        except Exception:
+            path = FAULTS / f"{target}-{hashlib.sha256(data).hexdigest()[:12]}"
+            path.write_bytes(data)
+            print(f"\n{path}: replay it with: python -m tests.fuzz {target} {path}", flush=True)
+            raise
+
+    FAULTS.mkdir(parents=True, exist_ok=True)
+    length = [f"-max_len={INPUT_BYTES_MAX}", "-len_control=0"]
+    atheris.Setup(["fuzz", f"-artifact_prefix={FAULTS}/", *length, "-timeout=30", *flags], once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
