@@ -123,6 +123,8 @@ turn_s_max: Final = 1.0
 
 #: A lease carries so much work when its tasks are short (DESIGN 5: 10–50 ms).
 lease_work_s: Final = 0.03
+#: Leases of a slave at once: one that runs and one that is next, a slot.
+leases_per_slot_max: Final = 2
 #: Tasks of one lease; at 1 µs a task the message is what costs, and 512 hide it.
 tasks_per_lease_max: Final = 512
 #: The policy `resources` counts a round trip like an idle machine's at 0 and like this at 1.

@@ -75,16 +75,22 @@ class Socket:
             except zmq.Again:
                 return
             if doorman is not None and not doorman.knows(bytes(frames[0])):
-                with suppress(zmq.Again):  # there is always a second frame behind the routing id
-                    second = self.raw.recv(zmq.NOBLOCK, copy=False)
-                    doorman.spoke(bytes(frames[0]), int(second.get(zmq.SRCFD)))
-                    frames.append(second.bytes)
+                frames.append(self._introduced(bytes(frames[0]), doorman))
             while self.raw.getsockopt(zmq.RCVMORE):
                 if len(frames) < heads:
                     frames.append(self.raw.recv())
                 else:
                     frames.append(self.raw.recv(copy=False).buffer)
             yield frames
+
+    def _introduced(self, peer: bytes, doorman: Doorman) -> bytes:
+        """The frame behind the routing id of a peer that speaks for the first time; the doorman
+        is told on which descriptor it came.
+        """
+        frame = self.raw.recv(copy=False)
+        with suppress(zmq.ZMQError):  # its engine has not told: the next message may
+            doorman.spoke(peer, int(frame.get(zmq.SRCFD)))
+        return frame.bytes
 
     def send(self, frames: Sequence[Buffer], peer: bytes | None = None) -> Sent:
         """Hand a message to zmq, without waiting."""

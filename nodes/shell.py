@@ -128,8 +128,8 @@ class Shell:
     def inspect(self, is_member: Callable[[bytes], bool], now: float) -> None:
         """Look at who is connected to our sockets; who has to go is cut, counted and logged."""
         self.quota.forget(now)
-        self.quota.connections = self.sockets.connections
         cut = Counter(self.sockets.inspect(is_member, now))
+        self.quota.connections = self.sockets.connections
         for why, times in cut.items():
             self.quota.count(why, times)
             if self._alerts.get(why, float("-inf")) < now - limits.refusals_logged_s:

@@ -185,6 +185,9 @@ def drop(state: ClusterState, lease: Lease) -> None:
     state.jobs[lease.job].held -= 1
     slave = state.slaves[lease.holder]
     del slave.leases[lease.id]
+    slave.past[lease.id] = lease.job
+    if len(slave.past) > limits.leases_per_slot_max * slave.slots:
+        del slave.past[next(iter(slave.past))]
     count_work(slave)
     mark_free(state, slave)
 

@@ -35,7 +35,10 @@ def accept(
     job = state.jobs.get(report.job)
     if job is None or job.state.ended:
         return  # nobody waits for it; the acknowledgement lets the slave forget it
-    fresh = [o for o in report.outcomes if _is_news(job, o, report.lease)]
+    news = [o for o in report.outcomes if _is_news(job, o, report.lease)]
+    fresh = _of_leases(slave, report, news)
+    if len(fresh) < len(news):
+        state.quota.count("not assigned", len(news) - len(fresh))
     attempts.note(state, job, slave, report, fresh, now)
     fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
     if len(fresh) < len(report.outcomes):
@@ -55,6 +58,16 @@ def accept(
         deliver(state, job, now)
     ledger.enqueue(state, job)
     ledger.maybe_end(state, job, now)
+
+
+def _of_leases(slave: SlaveRecord, report: Report, news: list[Outcome]) -> list[Outcome]:
+    """Outcomes of tasks that the slave was given: in a lease that it holds, or one that was taken
+    from it while it was away. Nobody else has a say in what becomes of a task.
+    """
+    lease = slave.leases.get(report.lease)
+    if lease is not None and lease.job == report.job:
+        return [outcome for outcome in news if outcome.index in lease.open]
+    return news if slave.past.get(report.lease) == report.job else []
 
 
 def _is_news(job: JobRecord, outcome: Outcome, reported: int) -> bool:

@@ -228,6 +228,9 @@ class SlaveRecord:
     watchers: list[Watcher] = field(default_factory=list)
     #: The saturation alert that keeps new work away from it; empty: none.
     saturated: str = ""
+    #: Jobs of its last leases that are over, by their numbers: if they were taken from it, it may
+    #: have run them all the same, and results are welcome.
+    past: dict[int, str] = field(default_factory=dict)
     #: When it was last asked for a sign of life.
     probed_s: float = float("-inf")
     #: Newest control generation that it has acknowledged.

@@ -33,14 +33,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=0)
     parser.add_argument("--runs", type=int, default=-1, help="end after so many inputs")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--into", type=Path, help="where inputs gather, if not for the next run")
     parser.add_argument("--grow", action="store_true", help="keep what is new in the corpus")
     parser.add_argument("--merge", nargs=2, help=argparse.SUPPRESS)  # what --grow does at its end
     given = parser.parse_args()
     if given.files:
-        from tests.fuzz.targets import TARGETS
+        from tests.fuzz import targets
 
         for path in given.files:
-            TARGETS[given.target](path.read_bytes())
+            getattr(targets, given.target)(path.read_bytes())
         print(f"{len(given.files)} inputs: nothing is wrong")
     elif given.merge:
         _fuzz(given.target, ["-merge=1", *given.merge])
@@ -48,9 +49,9 @@ def main() -> None:
         _grow(given.target, given.seconds, given.seed)
     else:
         flags = [f"-seed={given.seed}", f"-max_total_time={given.seconds}", f"-runs={given.runs}"]
-        found = FOUND / given.target
-        found.mkdir(parents=True, exist_ok=True)
-        _fuzz(given.target, [*flags, str(found), str(CORPUS / given.target)])
+        into, kept = given.into or FOUND / given.target, CORPUS / given.target
+        into.mkdir(parents=True, exist_ok=True)
+        _fuzz(given.target, [*flags, str(into), *([str(kept)] if kept.exists() else [])])
 
 
 def _grow(target: str, seconds: int, seed: int) -> None:
@@ -68,11 +69,13 @@ def _fuzz(target: str, flags: list[str]) -> None:
     import atheris  # only here: most machines replay
 
     with atheris.instrument_imports(include=["hpczmq"]):
-        from tests.fuzz.targets import TARGETS
+        from tests.fuzz import targets
+
+    run = getattr(targets, target)
 
     def once(data: bytes) -> None:
         try:
-            TARGETS[target](data)
+            run(data)
         except Exception:
             path = FAULTS / f"{target}-{hashlib.sha256(data).hexdigest()[:12]}"
             path.write_bytes(data)

@@ -304,3 +304,9 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "client": client,
     "memoria": memoria,
 }
+
+
+def sabotage(data: bytes) -> None:
+    """Fails, once the fuzzer has found out how: it is the fuzzer that is tried with this one."""
+    if len(data) > 2:
+        raise AssertionError("found")
