@@ -6,6 +6,7 @@
 # make bench         the benchmarks
 # make wheel         dist/: the source archive, and the wheel that was built from it
 # make pictures      the pictures of the documentation
+# make audit         known vulnerabilities of what constraints*.txt pin; needs a network
 # make constraints   looks for newer versions and pins them, with their hashes
 # make clean         takes away everything that make has made
 #
@@ -19,7 +20,7 @@ SOURCES := setup.py hpczmq/kernels/_julia.pyx $(wildcard hpczmq/kernels/escape*)
 
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo test lint nightly bench wheel pictures constraints clean
+.PHONY: venv demo test lint nightly bench wheel pictures constraints audit clean
 
 venv: .venv/.develop
 
@@ -42,6 +43,7 @@ nightly: .venv/.develop
 
 bench: .venv/.develop
 	$(BIN)/python -m benchmarks.kernels
+	$(BIN)/python -m benchmarks.partition --run
 	$(BIN)/python benchmarks/systems.py
 
 wheel: .venv/.develop
@@ -97,6 +99,24 @@ constraints: .venv/.python
 	  cat .cache/all.txt; } >constraints.txt
 	{ echo '# What building and running takes, out of constraints.txt; made by: make constraints'; \
 	  cat .cache/run.txt; } >constraints-run.txt
+
+# pip-audit comes from the index like uv. It exits with 1 for what it found and for a database that
+# can't be reached alike; only a report on standard output tells the first. The second is no fault
+# of the pinned versions, so it is said, and passes.
+audit: .venv/.python
+	$(BIN)/python -m venv .cache/audit
+	@.cache/audit/bin/python -m pip --disable-pip-version-check install -q pip-audit \
+	|| { echo "not audited: pip-audit can't be installed (no network?)"; exit 0; }; \
+	for list in constraints.txt constraints-run.txt; do \
+	  .cache/audit/bin/pip-audit --require-hashes --disable-pip --progress-spinner off \
+	    --format columns --requirement $$list >.cache/audit.txt 2>.cache/audit.log; code=$$?; \
+	  skipped=$$(grep -c 'could not be audited' .cache/audit.txt); \
+	  if [ $$code -eq 0 ] && [ $$skipped -gt 0 ]; then \
+	    echo "$$list: nothing known, but the database did not know $$skipped packages"; \
+	  elif [ $$code -eq 0 ]; then echo "$$list: nothing known"; \
+	  elif [ -s .cache/audit.txt ]; then cat .cache/audit.txt; exit 1; \
+	  else echo "$$list: not audited, no database answers: $$(tail -n 1 .cache/audit.log)"; fi; \
+	done
 
 clean:
 	rm -rf .venv .cache build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache \

@@ -17,9 +17,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpczmq import atomic, batch, commands, demo, launchers
+from hpczmq import atomic, batch, commands, demo, forecasting, launchers
 from hpczmq._version import __version__
-from hpczmq.errors import HpczmqError, LocalError, printable
+from hpczmq.errors import HpczmqError, LocalError, RemoteError
 from hpczmq.model import Job, Policy
 from hpczmq.options import (
     Ids,
@@ -36,6 +36,7 @@ from hpczmq.options import (
     pair,
 )
 from hpczmq.palettes import MAPPINGS, PALETTES, Look
+from hpczmq.plain import block, printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -293,6 +294,9 @@ def drain(
     return commands.drain(commands.Target(master, timeout, json), slaves, undo)
 
 
+command("simulate", "simular")(forecasting.simulate)
+
+
 # --- Nodes ------------------------------------------------------------------------------------
 
 command("master", "maestro")(launchers.master)
@@ -321,10 +325,12 @@ def main(arguments: list[str] | None = None) -> int:
         return int(result or 0)
     except typer.exceptions.TyperException as error:  # bad usage
         if message := error.format_message():  # none: that was the help already
-            print(f"{message} (`hpczmq --help` tells more)", file=sys.stderr)
+            print(f"{printable(message)} (`hpczmq --help` tells more)", file=sys.stderr)
         return 2
     except HpczmqError as error:
-        print(printable(str(error)), file=sys.stderr)
+        # Of a file's faults each is a line; what another machine says is one, however it is cut.
+        told = block if isinstance(error, RemoteError) else printable
+        print(told(str(error)), file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         atomic.discard_all()
@@ -335,7 +341,7 @@ def main(arguments: list[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # the reader has seen enough
             return 0
-        print(f"hpczmq: {error}", file=sys.stderr)
+        print(f"hpczmq: {printable(str(error))}", file=sys.stderr)
         return 1
 
 

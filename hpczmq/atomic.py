@@ -28,6 +28,7 @@ _REMEDIES: Final = {
     errno.EISDIR: "a folder stands where a file is needed; move it, or choose another folder",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOENT: "its folder is gone; make it again",
+    errno.ELOOP: "a link stands where we write; remove it, or choose another folder or name",
     errno.EMFILE: "raise the limit of open files (ulimit -n)",
 }
 

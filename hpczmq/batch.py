@@ -255,7 +255,7 @@ def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, look:
         params,
         slaves=slaves,
         attempts=attempts,
-        used=kernel.used(parsed),
+        used=kernel.used(future.params),
         cause=cause,
     )
     writer.write(folder, record, result, look)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import config, limits, transport, wire
+from hpczmq import config, limits, partition, transport, wire
 from hpczmq.clock import Clock
 from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
@@ -133,8 +133,7 @@ class Client:
             OutputError: there is no room for the array; the job is cancelled again.
         """
         kernel = get(job.kernel)
-        params = kernel.parse(job.params)
-        message = self._message(job, wire.pack(kernel.plain(params)), ())
+        params, message = self._cut(job)
         answer = self._ask(message, Submitted)
         try:
             return self._follow(answer.job, job.name, answer.tasks, kernel, params, path)
@@ -144,9 +143,7 @@ class Client:
 
     def hand_in(self, job: Job) -> str:
         """Hand a job in without following it; gives back its id. Raises as `submit` does."""
-        kernel = get(job.kernel)
-        packed = wire.pack(kernel.plain(kernel.parse(job.params)))
-        return self._ask(self._message(job, packed, ()), Submitted).job
+        return self._ask(self._cut(job)[1], Submitted).job
 
     def map(
         self,
@@ -201,12 +198,21 @@ class Client:
         params = kernel.parse(wire.unpack(info.params))
         return self._follow(id, info.name, info.tasks, kernel, params, path)
 
-    def _message(self, job: Job, packed: bytes, items: tuple[bytes, ...]) -> Submit:
+    def _cut(self, job: Job) -> tuple[Any, Submit]:
+        """A job cut to fit the cluster as it is now: its parameters, and the message."""
+        kernel = get(job.kernel)
+        params = kernel.fitted(kernel.parse(job.params), lambda: self.status().slots)
+        costs = partition.packed(kernel, params)
+        return params, self._message(job, wire.pack(kernel.plain(params)), (), costs)
+
+    def _message(
+        self, job: Job, packed: bytes, items: tuple[bytes, ...], costs: bytes = b""
+    ) -> Submit:
         uid = uuid.uuid4().bytes
         return Submit(
             0, uid, job.kernel, packed, items, job.name, job.priority,
             float(job.timeout_s or 0.0), Requires.of(job.requires),
-            job.retries, float(job.deadline_s or 0.0),
+            job.retries, float(job.deadline_s or 0.0), costs,
         )  # fmt: skip
 
     def _follow(

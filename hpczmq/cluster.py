@@ -110,6 +110,9 @@ class LocalCluster:
                 self._start(
                     "slave", f"master={self.address}", f"name=esclavo{number}", f"slots={slots}",
                     "bind=off", f"memory={memory_bytes // slaves}",
+                    # What kernels read is the same here as in the user's own cluster.
+                    f"worker_env={os.environ.get('HPCZMQ_WORKER_ENV', '')}",
+                    "worker_memory=off",  # the shares are for placement; they are one machine's
                 )  # fmt: skip
             for number in range(1, memorias + 1):
                 self._start(

@@ -43,6 +43,12 @@ class Config:
     memory: str = "0"
     #: What a slave says of itself, for jobs that ask for it: "gpu=a100,room=3".
     labels: str = ""
+    #: Memory of each worker of a slave, for its data; empty: what `memory` says; "off": no bound.
+    worker_memory: str = ""
+    #: CPU time of each task of a slave, in whole seconds; 0: no bound.
+    task_cpu_s: int = 0
+    #: Variables that workers get beside the usual ones: NAME,NAME.
+    worker_env: str = ""
     cluster: str = "hpczmq"
     policy: str = Policy.LEAST_LOADED.value
     #: What counts how much for the policy `resources`.
@@ -153,6 +159,7 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
     """Every value that is out of its range, with its place (or else its key) and the remedy."""
     low, high = limits.heartbeat_s_min, limits.heartbeat_s_max
     policies, longest = [policy.value for policy in Policy], limits.name_chars_max
+    least = limits.worker_memory_bytes_min
     timeout_max, heaviest = limits.timeout_s_max, limits.weights_max
     printable = (
         lambda text: len(text) <= longest and text.isprintable(),
@@ -168,6 +175,8 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "policy": (lambda text: text in policies, " or ".join(policies)),
         **dict.fromkeys(_WEIGHTS, (lambda n: 0 <= n <= heaviest, f"0..{heaviest:.0f}")),
         "memory": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 8GiB"),
+        "worker_memory": (_bounds_a_worker, f"off, or like 2GiB, at least {least >> 20}MiB"),
+        "task_cpu_s": (lambda s: 0 <= s <= timeout_max, f"0..{timeout_max:.0f}"),
         "labels": (lambda text: _reads(needs.labels, text), "like gpu=a100,room=3"),
         "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
         "name": printable,
@@ -178,6 +187,13 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         for key, (fits, remedy) in rules.items()
         if key in values and not fits(values[key])
     ]
+
+
+def _bounds_a_worker(text: str) -> bool:
+    if text in ("", "off"):
+        return True
+    reads = _reads(needs.memory_bytes, text)
+    return reads and needs.memory_bytes(text, "") >= limits.worker_memory_bytes_min
 
 
 def _reads(reader: Callable[[str, str], object], text: str) -> bool:

@@ -15,8 +15,9 @@ from rich.text import Text
 
 from hpczmq import tables
 from hpczmq.client import Client
-from hpczmq.errors import HpczmqError, NoCluster, printable
+from hpczmq.errors import HpczmqError, NoCluster
 from hpczmq.model import Alert, ClusterInfo, JobInfo, SlaveInfo
+from hpczmq.plain import block
 
 #: Newest jobs that fit beside the rest.
 _JOBS_SHOWN = 12
@@ -78,4 +79,4 @@ def _seen(client: Client) -> RenderableType:
     try:
         return frame(look(client))
     except HpczmqError as error:
-        return Text(f"waiting for the cluster: {printable(str(error))}", "yellow")
+        return Text(f"waiting for the cluster: {block(str(error))}", "yellow")

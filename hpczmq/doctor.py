@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 
-from hpczmq import limits
+from hpczmq import confine, limits
 from hpczmq._version import __version__
 from hpczmq.cores import usable_cores
 from hpczmq.errors import HpczmqError
@@ -51,6 +51,11 @@ def _machine() -> Iterator[Finding]:
     few = hard != resource.RLIM_INFINITY and hard < _DESCRIPTORS_LEAST
     remedy = f"a master of many slaves needs {_DESCRIPTORS_LEAST}: ulimit -Hn" if few else ""
     yield Finding("descriptors", f"{soft}, at most {_limit(hard)}", remedy)
+
+    have = dict(confine.platform_limits())
+    lacking = ", ".join(name for name, has in have.items() if not has)
+    remedy = f"not on this platform: {lacking}; a container can have them" if lacking else ""
+    yield Finding("workers' limits", ", ".join(name for name, has in have.items() if has), remedy)
 
 
 def _limit(value: int) -> str:

@@ -13,6 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+# Given on: who raises an error shows a value in it.
+from hpczmq.plain import printable as printable
+from hpczmq.plain import shown as shown
+
 
 class HpczmqError(Exception):
     """Base of all errors in this package; never raised itself."""
@@ -125,18 +129,3 @@ def _restored(kind: type[HpczmqError], text: str, attributes: dict[str, Any]) ->
     error = kind.__new__(kind, text)
     error.__dict__.update(attributes)
     return error
-
-
-def shown(value: object, chars_max: int = 80) -> str:
-    """The value as it may be printed: one line, no control characters, bounded."""
-    text = value if isinstance(value, str) else repr(value)
-    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text[: chars_max + 1])
-    return text if len(text) <= chars_max else text[: chars_max - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """A text of several lines as it may be printed: newlines and tabs, but no control characters.
-
-    Whoever wrote it (a kernel, another machine) has no business in our terminal's settings.
-    """
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

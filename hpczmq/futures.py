@@ -88,6 +88,8 @@ class JobFuture(Future[Any], Sink):
         self.label = f"{self.name}  {kernel.describe(params)}"
         #: How it ended; None before.
         self.info: JobInfo | None = None
+        #: The kernel's parameters, as they were submitted: cut to fit the cluster.
+        self.params = params
         self._kernel = kernel
         self._all_tasks = kernel.split(params)
         self._assembler = assembler

@@ -11,7 +11,17 @@ from typing import Any
 
 def document(value: Any) -> str:
     """A plain value as a JSON document of several lines, the last one ended too."""
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text if text.replace("\n", "").isprintable() else "".join(map(_harmless, text))
+
+
+def _harmless(character: str) -> str:
+    """JSON asks to escape the C0 control characters only. A terminal obeys others as well, and all
+    of them stand in strings, where they may be written so.
+    """
+    if character == "\n" or character.isprintable():
+        return character
+    return json.dumps(character)[1:-1]
 
 
 def _plain(value: Any) -> Any:

@@ -38,6 +38,17 @@ def slave(
     name: Name = None,
     slots: Annotated[int | None, typer.Option("--slots", help="Worker processes.")] = None,
     memory: Annotated[str | None, typer.Option("--memory", help="Of all its tasks.")] = None,
+    worker_memory: Annotated[
+        str | None,
+        typer.Option("--worker-memory", metavar="SIZE", help='Of each worker, or "off".'),
+    ] = None,
+    task_cpu: Annotated[
+        int | None, typer.Option("--task-cpu", metavar="S", help="CPU time of each task.")
+    ] = None,
+    worker_env: Annotated[
+        list[str] | None,
+        typer.Option("--worker-env", metavar="NAME", help="A variable that workers get, too."),
+    ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE")] = None,
     bind: Annotated[
         str | None, typer.Option("--bind", help='HOST:PORT to answer pings on, or "off".')
@@ -60,6 +71,9 @@ def slave(
             name=name,
             slots=slots,
             memory=memory,
+            worker_memory=worker_memory,
+            task_cpu_s=task_cpu,
+            worker_env=",".join(worker_env) if worker_env else None,
             labels=",".join(label) if label else None,
             bind=bind,
             grace_s=grace,

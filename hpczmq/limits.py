@@ -60,7 +60,8 @@ orders_known_max: Final = 1_000
 priority_min: Final = 1
 priority_max: Final = 3
 priority_default: Final = 2
-#: Tasks of a job that are put in the order of their expected costs: 8 bytes each, and 50 ms.
+#: Tasks of a job whose expected costs are heeded: 12 bytes each, and 50 ms to put them in order.
+#: Of more, each is so little of the job that their order hardly matters.
 tasks_ordered_max: Final = 100_000
 #: A side of an image. 2**20 is more than any viewer opens; it keeps areas inside 2**53.
 side_pixels_max: Final = 1 << 20
@@ -123,8 +124,6 @@ turn_s_max: Final = 1.0
 
 #: A lease carries so much work when its tasks are short (DESIGN 5: 10–50 ms).
 lease_work_s: Final = 0.03
-#: Leases of a slave at once: one that runs and one that is next, a slot.
-leases_per_slot_max: Final = 2
 #: Tasks of one lease; at 1 µs a task the message is what costs, and 512 hide it.
 tasks_per_lease_max: Final = 512
 #: The policy `resources` counts a round trip like an idle machine's at 0 and like this at 1.
@@ -177,6 +176,21 @@ worker_start_s: Final = 30.0
 #: Workers whose socket pairs are closed may take so long to end by themselves, all of them
 #: together: an idle one needs some 10 ms, and a user who stops a slave notices from here on.
 worker_end_s: Final = 0.3
+#: Files that a worker may have open: usually (what select() can take), and if a kernel asks for
+#: more. Its slave itself has all that the system gives.
+worker_files_usual: Final = 1_024
+worker_files_max: Final = 4_096
+#: Beside its bound a worker has so much memory to tell with that it ran out of it.
+worker_reserve_bytes: Final = 32 * MIB
+#: The smallest bound: below it no array of use fits.
+worker_memory_bytes_min: Final = 16 * MIB
+#: A worker that goes on after SIGXCPU is killed so much CPU time later: the limit counts whole
+#: seconds, and which task runs is known `report_flush_s` late.
+worker_cpu_grace_s: Final = 2.0
+#: The kernel's memory killer (0 to 1000) takes a worker before its slave.
+worker_oom_points: Final = 500
+#: Folders that a killed slave has left are taken away once they are this old.
+scratch_young_s: Final = 60.0
 #: A slave that is told to end (SIGTERM) may go on so long with what it runs; then it hands that
 #: back. With all that follows it is gone within the 10 seconds after which Docker kills.
 grace_s_default: Final = 8.0
@@ -254,6 +268,10 @@ connections_looked_max: Final = 1_000
 
 #: Nodes that a memoria remembers, and slaves that a master takes.
 nodes_max: Final = 20_000
+#: Slaves of `hpczmq simulate`: a gigabyte of memory or so; and its longest run, in simulated
+#: seconds: jobs that take a month are not hung.
+simulated_slaves_max: Final = 100_000
+simulated_s_max: Final = 31 * 24 * 3600.0
 #: CPU saturation: raised at or above this load for so long, cleared below the lower one.
 cpu_saturated_percent: Final = 95.0
 cpu_clear_percent: Final = 80.0
@@ -281,5 +299,7 @@ assert chunk_credit < socket_messages_max, "credit ends before the socket's own 
 assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
 assert crash_limit * log_told_chars_max < error_chars_max, "the cause is not cut off by the log"
 assert grace_s_default + farewell_s + worker_end_s < 10.0, "docker stop waits no longer"
+assert worker_files_usual <= worker_files_max
+assert report_flush_s < worker_cpu_grace_s - 1.0, "the worker's own limit strikes first"
 assert report_flush_s <= lease_work_s, "a full lease is reported as one message"
 assert cpu_clear_percent < cpu_saturated_percent, "hysteresis"

@@ -216,7 +216,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """A job. Sent again with the same `uid`, it is the same job."""
+    """A job. Sent again with the same `uid`, it is the same job. `costs`: see `partition`."""
 
     request: Count
     uid: Uid
@@ -230,6 +230,7 @@ class Submit:
     requires: Requires = ANY_SLAVE
     retries: Annotated[int, Bounds(0, limits.retries_max)] = 0
     deadline_s: Annotated[float, Bounds(0.0, limits.timeout_s_max)] = 0.0
+    costs: Packed = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +396,5 @@ KINDS: Final[dict[int, type[Message]]] = {
     16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
-    45: Drain,
-    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
+    45: Drain, 48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
 }  # fmt: skip

@@ -5,19 +5,39 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 from hpczmq import wire
 from hpczmq.errors import ProtocolError
 from hpczmq.jsontext import document
+from hpczmq.plain import printable
 
 
-class _Progress(Console):
+class _Harmless(Console):
+    """A console that takes no text for more than text, whoever has forgotten to see to it.
+
+    Markup and emoji codes are text, and control characters are escaped in what rich has laid out.
+    Where it is known that text comes from others, `hpczmq.plain` has seen to it before.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """What is to be drawn; rich's own moves of the cursor are left alone."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+class _Progress(_Harmless):
     """Where it is told how things go: they go on when nobody reads that any more."""
 
     def on_broken_pipe(self) -> None:
@@ -25,7 +45,7 @@ class _Progress(Console):
         self.quiet = True
 
 
-class _Results(Console):
+class _Results(_Harmless):
     """Where results go; a reader who has seen enough of them is no fault of the jobs."""
 
     def on_broken_pipe(self) -> None:
@@ -42,8 +62,8 @@ class Output:
             raise OSError(errno.EBADF, "standard output is closed")
         # Piped, a table is as wide as it wants: scripts must not get cut or folded cells.
         width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 200
-        self.out = _Results(file=sys.stdout, width=width, highlight=False, soft_wrap=False)
-        self.err = _Progress(file=sys.stderr, highlight=False, soft_wrap=True)
+        self.out = _Results(file=sys.stdout, width=width, soft_wrap=False)
+        self.err = _Progress(file=sys.stderr, soft_wrap=True)
 
     def show(self, shown: RenderableType, data: Any) -> None:
         """Print a result, in the form that was asked for."""

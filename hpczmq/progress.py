@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,9 +24,10 @@ from rich.text import Text
 
 from hpczmq import tables
 from hpczmq.clock import Clock
-from hpczmq.errors import HpczmqError, printable, shown
+from hpczmq.errors import HpczmqError
 from hpczmq.futures import JobFuture
 from hpczmq.model import JobInfo
+from hpczmq.plain import block, shown
 
 if TYPE_CHECKING:
     from hpczmq.batch import Row
@@ -54,7 +54,7 @@ def columns(wide: bool) -> tuple[ProgressColumn, ...]:
     """A bar's columns: what, how far, how fast, how long still."""
     return (
         SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         *((RateColumn(), TimeElapsedColumn()) if wide else ()),
@@ -103,7 +103,7 @@ class BatchProgress:
     def begin(self, jobs: Sequence[JobFuture]) -> None:
         """The jobs were handed in: a bar for each; they start when their first task is done."""
         for future in jobs:
-            label = escape(self._label(future))
+            label = shown(self._label(future))
             bar = self._progress.add_task(label, total=future.tasks, start=False)
             self._bars.append((future, bar))
         if not self._live:
@@ -145,12 +145,31 @@ class BatchProgress:
         row = next((row for row in rows if row.cause), None)
         if row and row.cause != self._reason:
             self._reason = row.cause
-            self._console.print(Text(f"{shown(row.name or row.id)}: {printable(row.cause)}"))
+            self._console.print(Text(f"{shown(row.name or row.id)}: {block(row.cause)}"))
 
     def ended(self, row: Row) -> None:
         """A job's files are written."""
         self.look()
         if not self._live or row.failed:
             name = f"{row.name} ({row.id})" if row.name else row.id
+            name = shown(name, len(name))
             text = f"{name}: {row.state} in {tables.seconds(row.seconds)}"
-            self._console.print(Text(f"{text}: {printable(row.cause)}" if row.failed else text))
+            self._console.print(Text(f"{text}: {block(row.cause)}" if row.failed else text))
+
+
+@contextmanager
+def simulated(console: Console) -> Iterator[Callable[[float, int, int], None]]:
+    """The bar of `simulate`: who is told the simulated time, the tasks done, and all tasks."""
+    with Progress(
+        TextColumn("simulated {task.fields[simulated_s]:.0f} s"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f} of {task.total:,.0f} tasks"),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("", total=1, simulated_s=0.0)
+
+        def tell(simulated_s: float, done: int, tasks: int) -> None:
+            progress.update(bar, completed=done, total=tasks, simulated_s=simulated_s)
+
+        yield tell

@@ -37,6 +37,7 @@ from hpczmq.imagefile import write_picture
 from hpczmq.jsontext import document
 from hpczmq.model import Job, JobState, check_name
 from hpczmq.palettes import Look
+from hpczmq.plain import cell
 
 #: Columns of results.csv. New ones go to the end: scripts count on the order.
 COLUMNS: Final = (
@@ -57,6 +58,8 @@ COLUMNS: Final = (
 )
 
 _TABLE: Final = "results.csv"
+#: How it is opened. A link would have us write into whatever file somebody chose.
+_APPEND: Final = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW
 _FILES: Final = ("counts.npy", "image.png", "image.tif", "result.npy", "result.json")
 _USUAL: Final = Look()
 #: File systems take names of 255 bytes; a `-2` and a digest have to fit as well.
@@ -120,7 +123,7 @@ class ResultWriter:
             discard(probe)
             path = table
             if table.exists():
-                os.close(os.open(table, os.O_RDWR | os.O_APPEND))
+                os.close(os.open(table, _APPEND))
         except OSError as error:
             raise output_error(path, error) from error
 
@@ -149,6 +152,8 @@ class ResultWriter:
             except OSError as error:
                 raise output_error(path, error) from error
             if (status.st_dev, status.st_ino) not in self._taken:
+                if path.is_symlink():  # it would lead us out of the folder
+                    raise output_error(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
                 self._taken.add((status.st_dev, status.st_ino))
                 return path
 
@@ -195,7 +200,7 @@ class ResultWriter:
         try:
             if not path.exists():
                 _start_table(path)
-            table = os.open(path, os.O_RDWR | os.O_APPEND)
+            table = os.open(path, _APPEND)
             try:
                 size = os.fstat(table).st_size
                 # A line that was cut off (a full disk) must not take this one with it.
@@ -289,7 +294,7 @@ def _line(values: Any) -> bytes:
 
 def _row(record: Record, summed: str, total: int | str, folder: Path) -> dict[str, Any]:
     params = ("algorithm", "width", "height", "iterations")
-    return {
+    row = {
         **{name: record.params.get(name, "") for name in params},
         "id": record.id,
         "name": record.job.name,
@@ -302,6 +307,8 @@ def _row(record: Record, summed: str, total: int | str, folder: Path) -> dict[st
         "digest": summed,
         "folder": folder.name,
     }
+    # A name may begin like a formula, and tables get opened in spreadsheets.
+    return {key: cell(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _report(record: Record, summed: str, total: int | str) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Rows as rich tables. Whatever came from elsewhere is put in as `Text`, never as markup."""
+"""Rows as rich tables. Whatever came from elsewhere is made harmless by `hpczmq.plain`, and put in
+as `Text`, never as markup.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hpczmq import wire
-from hpczmq.errors import ProtocolError, printable, shown
+from hpczmq.errors import ProtocolError
 from hpczmq.messages import ExplainAnswer
 from hpczmq.model import (
     Alert,
@@ -20,6 +22,7 @@ from hpczmq.model import (
     NodeMetrics,
     SlaveInfo,
 )
+from hpczmq.plain import block, shown
 
 if TYPE_CHECKING:
     from hpczmq.batch import Row
@@ -97,8 +100,9 @@ def batch(rows: Sequence[Row]) -> Table:
     made = table("Results", "job", "what", ">prio", "state", ">tasks", ">time", "picture")
     for row in rows:
         target = row.picture or row.folder
+        target = shown(target, len(target))
         made.add_row(
-            Text(row.name or row.id), Text(row.what), str(row.priority),
+            Text(shown(row.name or row.id)), Text(shown(row.what)), str(row.priority),
             state(row.state), str(row.tasks), seconds(row.seconds), Text(target),
         )  # fmt: skip
     return made
@@ -187,18 +191,19 @@ def cluster(row: ClusterInfo) -> Text:
 
 def findings(rows: Sequence[Finding]) -> Text:
     """A line each, and below one that is amiss what to do about it."""
-    shown = Text()
+    told = Text()
     width = max(len(row.what) for row in rows)
     for row in rows:
-        shown.append(f"{row.what:{width}}  {printable(row.value)}\n")
+        told.append(f"{shown(row.what):{width}}  {block(row.value)}\n")
         if row.remedy:
-            shown.append(f"{'':{width}}  {printable(row.remedy)}\n", "bold red")
-    return shown[:-1]
+            told.append(f"{'':{width}}  {block(row.remedy)}\n", "bold red")
+    return told[:-1]
 
 
 def job(row: JobInfo) -> Text:
     """One job, everything that is known."""
-    params = ", ".join(f"{key}={shown(str(v))}" for key, v in params_of(row).items()) or "a map"
+    given = (f"{shown(str(key))}={shown(str(v))}" for key, v in params_of(row).items())
+    params = ", ".join(given) or "a map"
     lines = (
         f"id        {shown(row.id)}",
         f"name      {shown(row.name) or '-'}",
@@ -206,20 +211,20 @@ def job(row: JobInfo) -> Text:
         f"state     {row.state.name.lower()}, priority {row.priority}",
         f"tasks     {row.done} done, {row.running} running, {row.failed} failed, of {row.tasks}",
         f"time      waited {seconds(row.waited_s)}, ran {seconds(row.ran_s)}",
-        *([f"why       {printable(row.cause)}"] if row.cause else []),
+        *([f"why       {block(row.cause, ' ' * 10)}"] if row.cause else []),
     )
     return Text("\n".join(lines), "red" if row.state is JobState.FAILED else "")
 
 
 def explanation(answer: ExplainAnswer) -> Text:
     """Why a job or a task is where it is, and what is remembered of its attempts."""
-    lines = [printable(reason) for reason in answer.reasons]
+    lines = [block(reason) for reason in answer.reasons]
     if answer.attempts and "/" not in answer.id:
         lines.append("attempts, oldest first:")
     for row in answer.attempts:
         if "/" not in answer.id:
             lines.append(f"  {_attempt(row)}")
-        lines += [f"    | {printable(line)}" for line in row.usage.log]
+        lines += [f"    | {block(line)}" for line in row.usage.log]
     return Text("\n".join(lines))
 
 
@@ -228,7 +233,7 @@ def _attempt(row: AttemptInfo) -> str:
     if row.tasks > 1:
         who += f" and {row.tasks - 1} more in one worker"
     how = usage.exit or row.status.name.lower()
-    told = f"{who} on {shown(row.slave)}, {seconds(row.age_s)} ago: {shown(how)}"
+    told = f"{who} on {shown(row.slave)}, {seconds(row.age_s)} ago: {shown(how, 200)}"
     if not usage.pid:
         return f"{told} ({shown(row.text, 200)})" if row.text else told
     return (

@@ -12,7 +12,7 @@ back into their types and check them, on the client, on the master and again on 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 import hpczmq.errors as errors
@@ -110,11 +110,21 @@ class Kernel(ABC, Generic[P, T]):
         """The tasks of a job. May be lazy: the master asks for one when it places it."""
         return (self.whole(params),)
 
-    def costs(self, params: P) -> Sequence[float] | None:
-        """What each task of `split` will take, in any unit, as far as a glance tells; or None.
+    def fitted(self, params: P, slots: Callable[[], int]) -> P:
+        """The same work with the same result, cut to fit a cluster of so many slots.
 
-        The costliest are placed first, so that none of them is begun last. The master asks once a
-        job, and serves nobody meanwhile: a coarse look at the whole, a few milliseconds of it.
+        The client asks before it submits; from then on everybody splits these parameters. `slots`
+        asks the cluster, where it may be 0 (no slave has come yet), so call it if it matters.
+        """
+        return params
+
+    def costs(self, params: P) -> Sequence[float] | None:
+        """What each task of `split` will take, in seconds, as far as a glance tells; or None.
+
+        The costliest are placed first, so that none of them is begun last, and cheap ones are sent
+        together. Of the unit the beginning of a job depends, until some tasks have been measured;
+        after that only the ratios count. The client asks, right before it submits: a coarse look
+        at the whole, a few milliseconds of it. All must be positive and finite.
         """
         return None
 

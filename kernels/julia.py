@@ -25,8 +25,8 @@ check them, and its 0.1 s would be most of their start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
 from hpczmq import limits
@@ -103,7 +103,7 @@ class JuliaParams:
         default=1.6,
         metadata={"check": parameters.real_number(above=0.0, most=HALF_WIDTH_MAX)},
     )
-    #: Side of the square tiles, in pixels; 0 leaves it to the kernel.
+    #: Side of the square tiles, in pixels; 0: the client chooses it (`JuliaKernel.fitted`).
     tile: int = field(
         default=0,
         metadata={
@@ -144,7 +144,7 @@ class JuliaParams:
 
     @property
     def tile_side(self) -> int:
-        """Side of the tiles in pixels, chosen if `tile` is 0."""
+        """Side of the tiles in pixels; if `tile` is 0 still, the usual one."""
         if self.tile:
             return self.tile
         return max(limits.tile_pixels_default, _side_least(self.width, self.rows))
@@ -232,6 +232,23 @@ class JuliaKernel(Kernel[JuliaParams, Tile]):
         """The tiles, row by row; of a mirrored image those of its upper half."""
         return TileGrid(params.width, params.rows, params.tile_side)
 
+    def fitted(self, params: JuliaParams, slots: Callable[[], int]) -> JuliaParams:
+        """With the tiles' side chosen, if `tile` is 0 and the image is worth it; see `glance`."""
+        if params.tile or len(self.split(params)) == 1:
+            return params
+        from hpczmq.kernels import glance  # here, since it needs numpy
+
+        return replace(params, tile=glance.side(params, slots))
+
+    def costs(self, params: JuliaParams) -> Sequence[float] | None:
+        """What each tile should take; None of a small image, or if they are very many."""
+        if not 1 < len(self.split(params)) <= limits.tasks_ordered_max:
+            return None
+        from hpczmq.kernels import glance
+
+        costs = glance.costs(params)
+        return None if costs is None else costs.tolist()
+
     def whole(self, params: JuliaParams) -> Tile:
         """The image as one tile, which is computed whole: only tiles of a split are mirrored.
 
@@ -299,8 +316,10 @@ class JuliaKernel(Kernel[JuliaParams, Tile]):
             array[height - bottom : height - y, width - right : width - x] = result[::-1, ::-1]
 
     def used(self, params: JuliaParams) -> dict[str, Any]:
-        """Whether the image was mirrored; and the period of the cycle that traps orbits, or 0."""
-        return {"symmetry": params.mirrored, "trap": len(discs_of(params))}
+        """The tiles' side in pixels; whether the image was mirrored; and the period of the cycle
+        that traps orbits, or 0."""
+        trapped = len(discs_of(params))
+        return {"tile": params.tile_side, "symmetry": params.mirrored, "trap": trapped}
 
     def describe(self, params: JuliaParams) -> str:
         """The algorithm, the size in pixels and the iterations."""

@@ -10,6 +10,7 @@ import sys
 from hpczmq import config
 from hpczmq.errors import HpczmqError
 from hpczmq.nodes.launch import ROLES
+from hpczmq.plain import printable
 
 
 def main(arguments: list[str]) -> int:
@@ -19,7 +20,7 @@ def main(arguments: list[str]) -> int:
     try:
         ROLES[role](config.load({}, {f"HPCZMQ_{k.upper()}": v for k, v in given.items()}))
     except HpczmqError as error:
-        print(error, file=sys.stderr)
+        print(printable(str(error)), file=sys.stderr)
         return error.exit_code
     return 0
 

@@ -7,6 +7,8 @@ and the slave adopts what a dead worker leaves behind.
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import signal
 import subprocess
@@ -18,11 +20,15 @@ from typing import NamedTuple
 
 from hpczmq import limits
 from hpczmq.model import Usage
+from hpczmq.plain import printable
 
 #: How often a process that is about to end is looked at, in seconds.
 _LOOK_S = 0.005
 #: Bytes that are read at once of what a worker prints.
 _READ_BYTES = 64 * limits.KIB
+
+#: Before each line that a worker printed.
+_MARK = "    | "
 
 
 class Death(NamedTuple):
@@ -32,6 +38,16 @@ class Death(NamedTuple):
     user_s: float = 0.0
     system_s: float = 0.0
     peak_bytes: int = 0
+
+    @property
+    def cause(self) -> str:
+        """The same, with what such a signal means mostly."""
+        if self.code == -signal.SIGXCPU:
+            return f"{self.how}: its task took more than its CPU time (--task-cpu of its slave)"
+        if self.code == -signal.SIGKILL and self.peak_bytes:
+            peak = f"{self.peak_bytes / limits.MIB:.0f} MiB"
+            return f"{self.how}: by hand, or for want of memory (it had {peak} at most)"
+        return self.how
 
     @property
     def how(self) -> str:
@@ -120,12 +136,20 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 class Tail:
-    """What a process prints: passed on to our own stderr, and its last lines kept."""
+    """What a process prints: passed on to our own stderr, and its last lines kept.
+
+    It stands in our log behind a mark, so that no line of it passes for one of ours, and without
+    control characters.
+    """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._lines: deque[str] = deque(maxlen=limits.log_lines_max)
-        self._rest = b""
+        self._rest = ""
+        utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._decoder = io.IncrementalNewlineDecoder(utf8, translate=True)
+        #: Whether what comes next stands at the beginning of a line.
+        self._fresh = True
         os.set_blocking(fd, False)
 
     def read(self) -> bool:
@@ -136,19 +160,27 @@ class Tail:
             return True
         if not data:
             return False
+        text = self._decoder.decode(data)
         with suppress(OSError):  # whoever reads our log has gone
-            os.write(2, data)
-        *lines, rest = (self._rest + data).split(b"\n")
+            os.write(2, self._marked(text).encode())
+        *lines, rest = (self._rest + text).split("\n")
         self._lines.extend(map(_shown, lines[-limits.log_lines_max :]))
-        self._rest = rest[-4 * limits.log_line_chars_max :]
+        self._rest = rest[-limits.log_line_chars_max - 1 :]
         return True
+
+    def _marked(self, text: str) -> str:
+        lines = printable(text).splitlines(keepends=True)
+        fresh = [self._fresh, *[True] * (len(lines) - 1)]
+        if lines:
+            self._fresh = lines[-1].endswith("\n")
+        return "".join(_MARK * new + line for new, line in zip(fresh, lines, strict=False))
 
     def take(self) -> tuple[str, ...]:
         """The last lines since this was last asked for."""
         self.read()
         lines = (*self._lines, *([_shown(self._rest)] if self._rest else []))
         self._lines.clear()
-        self._rest = b""
+        self._rest = ""
         return lines[-limits.log_lines_max :]
 
     def close(self) -> None:
@@ -156,8 +188,7 @@ class Tail:
         os.close(self.fd)
 
 
-def _shown(line: bytes) -> str:
-    text = line.decode(errors="replace").rstrip("\r")
+def _shown(text: str) -> str:
     if len(text) <= limits.log_line_chars_max:
         return text
     return text[: limits.log_line_chars_max - 1] + "…"

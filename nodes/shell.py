@@ -23,6 +23,7 @@ from hpczmq.errors import ProtocolError
 from hpczmq.messages import Message, Reject
 from hpczmq.model import Metrics
 from hpczmq.nodes.sampler import Sampler
+from hpczmq.plain import block
 from hpczmq.quota import Quota, flooded
 from hpczmq.transport import Socket, Sockets
 
@@ -158,8 +159,21 @@ def say_ready(**facts: Any) -> None:
     print(json.dumps(facts), flush=True)
 
 
+class LogFormat(logging.Formatter):
+    """When, how bad, what. What comes from others is in it: no line of it passes for one of ours,
+    and nothing in it moves a terminal's cursor.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line, its further lines set in."""
+        return block(super().format(record))
+
+
 def set_up_logging(stream: TextIO, level: str) -> None:
-    """Log lines to a stream: when, how bad, who, what."""
-    logging.basicConfig(
-        stream=stream, level=level.upper(), format="%(asctime)s %(levelname)s %(message)s"
-    )
+    """Log lines to a stream."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LogFormat())
+    logging.basicConfig(level=level.upper(), handlers=[handler])

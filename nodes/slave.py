@@ -8,7 +8,7 @@ import uuid
 from math import inf
 from typing import assert_never
 
-from hpczmq import limits, needs, transport, wire
+from hpczmq import confine, limits, needs, transport, wire
 from hpczmq.config import Config
 from hpczmq.cores import usable_cores
 from hpczmq.errors import BindError
@@ -41,6 +41,7 @@ class Slave:
     """A running slave."""
 
     def __init__(self, config: Config) -> None:
+        confine.hide()
         self.shell = Shell(config.name, config.lifeline, drains=True)
         self.grace_s = config.grace_s
         #: When it ends by itself, and how long before it begins to.
@@ -52,7 +53,7 @@ class Slave:
         self.control = sockets.subscriber(wire.TOPIC_CONTROL)
         #: Answers pings; optional.
         self.router = _own_router(sockets, config)
-        self.slots = Slots(sockets, adopts=True)
+        self.slots = Slots(sockets, adopts=True, grant=_grant(config))
         self.done = False
         self.core = Worker(
             config.name,
@@ -106,6 +107,7 @@ class Slave:
             within_s = self.lead_s - limits.farewell_s - limits.worker_end_s
             self.handle(Drain(max(0.0, within_s), "its walltime is nearly over"))
         elif self.shell.tick_due(now):
+            self.slots.look()
             self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
             self.shell.inspect(nobody, now)
 
@@ -137,6 +139,13 @@ class Slave:
                 self.done = True
             case _:
                 assert_never(action)
+
+
+def _grant(config: Config) -> confine.Grant:
+    """What a worker may take: no more memory than all of the slave's tasks, if that was said."""
+    given = config.worker_memory or config.memory
+    memory_bytes = 0 if given == "off" else needs.memory_bytes(given, "worker_memory")
+    return confine.Grant(memory_bytes, config.task_cpu_s, config.worker_env)
 
 
 def _own_router(sockets: transport.Sockets, config: Config) -> transport.Socket | None:

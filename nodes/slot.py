@@ -1,13 +1,14 @@
 """A worker process: one slot of a slave. Runs leases that come through its socket pair.
 
 It holds no zmq socket and no key, loads the kernels that are installed here and no code from
-anywhere else. Finished tasks are sent as they come, but at most every `report_flush_s`, so that
-short ones travel together. When a long one follows, a second thread sends what waits; a kernel
-that holds the GIL for long holds it up.
+anywhere else, and may take no more than its bounds (hpczmq/confine.py). Finished tasks are sent as
+they come, but at most every `report_flush_s`, so that short ones travel together. When a long one
+follows, a second thread sends what waits; a kernel that holds the GIL for long holds it up.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -19,6 +20,7 @@ import traceback
 from typing import Any
 
 from hpczmq import limits, wire
+from hpczmq.confine import Bounds
 from hpczmq.kernels import get
 from hpczmq.kernels.base import CancelFlag
 from hpczmq.messages import PROTOCOL, Assign, Hello, Report
@@ -45,9 +47,12 @@ class Meter:
 class Runner:
     """Runs leases, and hands finished outcomes to its channel."""
 
-    def __init__(self, channel: Channel, meter: Meter | None = None) -> None:
+    def __init__(
+        self, channel: Channel, meter: Meter | None = None, bounds: Bounds | None = None
+    ) -> None:
         self._channel = channel
         self._meter = meter or Meter()
+        self._bounds = bounds
         #: Parameters of the job that ran last: (kernel, packed) and what they were parsed to.
         self._last: tuple[str, bytes] | None = None
         self._params: Any = None
@@ -68,8 +73,12 @@ class Runner:
         last = lease.tasks[-1]
         for task in lease.tasks:
             began = time.perf_counter()
+            if self._bounds is not None:
+                self._bounds.begin_task()
             try:
                 status, value, buffer = self._attempt(lease, task)
+            except MemoryError as error:
+                status, value, buffer = Status.ERROR, self._out_of_memory(error), None
             except BaseException:
                 status, value, buffer = Status.ERROR, _last_words(), None
             ended = time.perf_counter()
@@ -127,6 +136,18 @@ class Runner:
             raise ValueError(f"a result of {len(value)} bytes: return an array instead")
         return Status.VALUE, value, None
 
+    def _out_of_memory(self, error: MemoryError) -> bytes:
+        """What the task is told, in memory that was kept for it; what it had is let go."""
+        bounds = self._bounds
+        if bounds is None:
+            return _last_words()
+        bounds.relieve()
+        words = _last_words()
+        traceback.clear_frames(error.__traceback__)
+        gc.collect()
+        bounds.restore()
+        return b"\n".join(filter(None, (words, bounds.told().encode())))
+
     def _send(self, now: float) -> None:
         assert self._lease is not None, "outcomes are of a lease"
         usage = self._meter.read()
@@ -142,16 +163,17 @@ def _last_words() -> bytes:
 
 def main() -> None:
     """Serve the socket pair whose descriptor is the first argument, until it closes."""
-    end, parent = int(sys.argv[1]), int(sys.argv[2])
+    end, parent, memory_bytes, task_cpu_s = map(int, sys.argv[1:5])
     die_with(parent)
+    os.set_inheritable(end, False)  # it is ours, and not the programs' that kernels start
     adopt_orphans()  # what a kernel starts and abandons stays below this process, to end with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the slave decides when a worker ends
-    os.dup2(2, 1)  # what kernels print is log, not output
     channel = Channel(socket.socket(fileno=end))
     channel.send(wire.encode(Hello(Role.SLAVE, "slot", bytes(16), PROTOCOL, "")))
     meter = Meter()
+    bounds = Bounds(memory_bytes, task_cpu_s)
     channel.send(wire.encode(Report(0, 0, "", (), meter.read())))  # of no task: it has started
-    runner = Runner(channel, meter)
+    runner = Runner(channel, meter, bounds)
     threading.Thread(target=runner.keep_watch, daemon=True).start()
     while True:
         try:

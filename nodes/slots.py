@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -9,8 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
-from hpczmq import limits, spawn, wire
+from hpczmq import confine, limits, spawn, wire
+from hpczmq.confine import Grant
 from hpczmq.errors import ProtocolError
 from hpczmq.messages import Assign, Hello, Report
 from hpczmq.model import Usage
@@ -20,10 +23,20 @@ from hpczmq.nodes.processes import Tail
 from hpczmq.transport import Sockets
 from hpczmq.worker import SlotAnswered, SlotDied, SlotReady
 
+log = logging.getLogger(__name__)
+
 
 class _Process:
-    def __init__(self, popen: subprocess.Popen[bytes], channel: Channel, log: int) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes], channel: Channel, log: int, folder: Path | None
+    ) -> None:
         self.popen = popen
+        #: Where it works; None: where its slave does.
+        self.folder = folder
+        #: CPU time that it had taken when its task began; None while it runs none.
+        self.cpu_from_s: float | None = None
+        #: Why it was killed, if it was for its CPU time.
+        self.why = ""
         self.channel = channel
         self.writing = False
         self.tail = Tail(log)
@@ -44,7 +57,8 @@ class _Process:
         return replace(usage, log=self.tail.take())
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it, and of what it has left."""
+        confine.remove(self.folder)
         self.channel.socket.close()
         self.tail.close()
         if self.pidfd is not None:
@@ -57,11 +71,14 @@ class Slots:
     Args:
         sockets: whose poller wakes us up.
         adopts: whether this process has no children but these, and buries their orphans.
+        grant: what each of them may take.
     """
 
-    def __init__(self, sockets: Sockets, adopts: bool = False) -> None:
+    def __init__(self, sockets: Sockets, adopts: bool = False, grant: Grant = Grant()) -> None:  # noqa: B008 — frozen
         self._sockets = sockets
         self._adopts = adopts
+        self._grant = grant
+        self._scratch = confine.Scratch()
         self._processes: dict[int, _Process] = {}
         #: Slot of each descriptor that the poller may name.
         self._by_fd: dict[int, int] = {}
@@ -75,8 +92,11 @@ class Slots:
 
         If this machine has no process or descriptor to spare, the slot dies of that.
         """
+        complained, folder = bool(self._scratch.fault), self._scratch.make()
+        if folder is None and not complained:
+            log.warning("no folder for workers: %s: set TMPDIR to one", self._scratch.fault)
         try:
-            process = _started()
+            process = _started(self._grant, folder)
         except OSError as error:
             self._stillborn.append(SlotDied(slot, f"can't be started: {error}"))
             return
@@ -88,6 +108,8 @@ class Slots:
     def run(self, slot: int, lease: Assign) -> None:
         """Hand a lease to a worker."""
         process = self._processes[slot]
+        if self._grant.task_cpu_s:
+            process.cpu_from_s = confine.cpu_s(process.popen.pid)
         process.channel.send(wire.encode(lease))
         self._want_write(process)
 
@@ -96,6 +118,16 @@ class Slots:
         process = self._processes.get(slot)
         if process is not None:
             processes.kill_tree(process.popen.pid)
+
+    def look(self) -> None:
+        """Kill whoever has gone on beyond its CPU time, and past the signal that says so."""
+        most_s = self._grant.task_cpu_s + limits.worker_cpu_grace_s
+        for process in self._processes.values():
+            if process.cpu_from_s is None:
+                continue
+            if confine.cpu_s(process.popen.pid) - process.cpu_from_s > most_s:
+                process.why = f"its task took more than {self._grant.task_cpu_s} s of CPU time"
+                processes.kill_tree(process.popen.pid)
 
     def events(self, ready: set[object]) -> Iterator[SlotReady | SlotAnswered | SlotDied]:
         """What the workers said, of those whose descriptors are ready."""
@@ -131,6 +163,7 @@ class Slots:
             _end(process.popen, max(0.0, deadline_s - time.monotonic()))
             process.close()
         self._processes.clear()
+        self._scratch.close()
         self._sweep()
 
     def _want_write(self, process: _Process) -> None:
@@ -152,7 +185,8 @@ class Slots:
         self._sweep()
         usage = processes.left_of(death, process.told, process.tail.take(), process.popen.pid)
         process.close()
-        return SlotDied(slot, death.how + (f" ({why})" if death.code == 0 and why else ""), usage)
+        how = f"{death.how}: {process.why}" if process.why else death.cause
+        return SlotDied(slot, how + (f" ({why})" if death.code == 0 and why else ""), usage)
 
     def _sweep(self) -> None:
         if self._adopts:
@@ -166,8 +200,14 @@ def _pidfd(pid: int) -> int | None:
     return None
 
 
-def _started() -> _Process:
-    """A new worker process, with our ends of its socket pair and of its log."""
+def _started(grant: Grant, folder: Path | None) -> _Process:
+    """A new worker process, with our ends of its socket pair and of its log.
+
+    It inherits its end of the pair, the log, and no other descriptor.
+    """
+    environment = confine.environment(spawn.environment(), grant.variables)
+    if folder is not None:  # what it leaves there is gone when it is
+        environment["TMPDIR"] = str(folder)
     ours, theirs = socket.socketpair()
     try:
         log, said = os.pipe()
@@ -175,14 +215,17 @@ def _started() -> _Process:
         ours.close()
         theirs.close()
         raise
+    arguments = (theirs.fileno(), os.getpid(), grant.memory_bytes, grant.task_cpu_s)
     try:
         popen = subprocess.Popen(
-            spawn.command("hpczmq.nodes.slot", str(theirs.fileno()), str(os.getpid())),
+            spawn.command("hpczmq.nodes.slot", *map(str, arguments)),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
+            stdout=said,  # what kernels print is log, not output
             stderr=said,
             start_new_session=True,
-            env=spawn.environment(),
+            cwd=folder,
+            env=environment,
         )
     except OSError:
         ours.close()
@@ -192,7 +235,7 @@ def _started() -> _Process:
         theirs.close()
         os.close(said)
     ours.setblocking(False)
-    return _Process(popen, Channel(ours), log)
+    return _Process(popen, Channel(ours), log, folder)
 
 
 def _end(popen: subprocess.Popen[bytes], patience_s: float) -> processes.Death:
@@ -213,5 +256,7 @@ def _event(
         return SlotReady(slot)
     if isinstance(message, Report):
         usage = process.used(message.usage)
+        if process.cpu_from_s is not None and message.outcomes:
+            process.cpu_from_s = process.told.user_s + process.told.system_s
         return SlotAnswered(slot, message.outcomes, buffers, usage) if message.outcomes else None
     raise ProtocolError("kind", f"a worker sent {type(message).__name__}")

@@ -7,12 +7,11 @@ reason, and never the master.
 from __future__ import annotations
 
 import logging
-import math
 from array import array
 from collections.abc import Sequence
 from typing import Any, overload
 
-from hpczmq import limits, wire
+from hpczmq import limits, partition, wire
 from hpczmq.errors import LocalError, ParameterError, ProtocolError, shown
 from hpczmq.kernels import Kernel, get
 from hpczmq.messages import Submit
@@ -77,30 +76,23 @@ def plan(peer: bytes, submit: Submit) -> Planned | Unplannable:
             raise ParameterError("tasks", len(tasks), remedy)
         for end in {0, len(tasks) - 1} if tasks else ():
             tasks.packed(end)
-        order = _order(kernel, params, len(tasks))
-        return Planned(peer, submit, tasks, _capability(kernel, params), order)
+        costs = _costs(submit, len(tasks))
+        order = array("I", sorted(range(len(costs)), key=lambda index: -costs[index]))
+        return Planned(peer, submit, tasks, _capability(kernel, params), order, costs)
     except _ANYTHING as error:
         return Unplannable(peer, submit, _reason(error))
 
 
-def _order(kernel: Kernel[Any, Any], params: Any, count: int) -> Sequence[int]:
-    """Indices of the tasks, the costliest first; empty if the kernel can't tell.
+def _costs(submit: Submit, count: int) -> array[float]:
+    """What each task should take; empty if the client does not say.
 
-    What a kernel gets wrong here costs time and not the job: then they go as they come.
+    What it gets wrong costs its job time and no more: then the tasks go as they come.
     """
-    if not 1 < count <= limits.tasks_ordered_max:
-        return ()
     try:
-        costs = kernel.costs(params)
-        if costs is None:
-            return ()
-        known = [float(cost) for cost in costs]
-        if len(known) != count or not all(map(math.isfinite, known)):
-            raise ValueError(f"costs are {len(known)} numbers: must be {count} finite ones")
-    except _ANYTHING as error:
-        log.warning("%s: tasks go in their order: %s", kernel.name, _reason(error))
-        return ()
-    return array("I", sorted(range(count), key=lambda index: -known[index]))
+        return partition.unpacked(submit.costs, count)
+    except ValueError as error:
+        log.warning("%s: tasks go in their order: %s", submit.kernel, _reason(error))
+        return array("f")
 
 
 def _common_capability(kernel: Kernel[Any, Any], items: Sequence[bytes]) -> str:

@@ -26,10 +26,12 @@ MAY_IMPORT = {
     "_version": "",
     "errors": "",
     "limits": "",
+    "plain": "",
     "atomic": "",
     "clock": "",
     "cores": "",
     "spawn": "",
+    "confine": "",
     "needs": "",
     "quota": "",
     "doorman": "",
@@ -48,11 +50,15 @@ MAY_IMPORT = {
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
     "scheduler": "alerts messages model quota",
-    "nodes": "alerts arrays clock config cores descriptors kernels memory messages model needs"
-    " quota scheduler spawn transport wire worker",
+    "nodes": "alerts arrays clock config confine cores descriptors kernels memory messages model"
+    " needs partition quota scheduler spawn transport wire worker",
+    # All of them in one seeded world.
+    "simulation": "alerts kernels memory membership messages model nodes scheduler session wire"
+    " worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
+    "partition": "kernels",
     "jobformats": "",
     "jobfile": "jobformats model",
     "assembler": "atomic model",
@@ -68,7 +74,8 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "assembler clock config futures kernels messages model pump session transport wire",
+    "client": "assembler clock config futures kernels messages model partition pump session"
+    " transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
@@ -81,12 +88,13 @@ MAY_IMPORT = {
     "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
-    "doctor": "cores kernels",
+    "doctor": "confine cores kernels",
+    "forecasting": "batch model options output progress simulation tables",
     "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
     " output palettes progress results tables transport",
 }
 #: What everyone may import; and the two that may import everything.
-FOR_ALL = {"_version", "errors", "limits"}
+FOR_ALL = {"_version", "errors", "limits", "plain"}
 FREE = {"__init__", "cli"}
 
 #: The cores that are pure: no sockets, no clock, no chance, no disk. What they import is held to
@@ -95,7 +103,7 @@ PURE = {"scheduler", "worker", "memory", "session"}
 IMPURE = {"asyncio", "logging", "os", "random", "socket", "threading", "time", "zmq"}
 
 #: Where `print` is the work itself. Everywhere else it would spoil what a command prints.
-MAY_PRINT = {"cli", "dashboard", "progress", "nodes.__main__", "nodes.shell"}
+MAY_PRINT = {"cli", "dashboard", "progress", "nodes.__main__", "nodes.shell", "simulation.world"}
 
 #: Longer than allowed, and how long: these numbers only ever go down. "module" or
 #: "module:Class.function" to lines. Empty is how it should be.

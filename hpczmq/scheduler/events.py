@@ -32,6 +32,8 @@ class Planned:
     capability: str
     #: Indices in the order in which they are to be placed; empty: as they come.
     order: Sequence[int] = ()
+    #: What each task is expected to take, in seconds; empty: nobody knows.
+    costs: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ proportion to everything, so the real master does not call it.
 from __future__ import annotations
 
 from hpczmq.model import JobState, SlaveState
+from hpczmq.scheduler.ledger import may_have_credit
 from hpczmq.scheduler.state import ClusterState, JobRecord
 from hpczmq.scheduler.states import TaskState
 
@@ -41,11 +42,17 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     for index, due_s in job.due.items():
         assert (job.id, index, due_s) in alarms, f"{job.id}/{index} will never be tried again"
     open_states = (TaskState.WAITING, TaskState.LEASED, TaskState.DELAYED)
-    closed = [index for index in job.failed_on if job.states[index] not in open_states]
-    assert not closed, f"{job.id}: {closed} have ended, and are still avoided"
+    remembered = (*job.failed_on, *job.taken_from)
+    closed = [index for index in remembered if job.states[index] not in open_states]
+    assert not closed, f"{job.id}: {closed} have ended, and are still remembered"
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if job.was_placed(i)}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"
+    if job.costs:
+        cost = sum([job.costs[index] for index in waiting])
+        assert abs(job.waiting_cost - cost) <= 1e-6 * max(job.costs) * len(job.states), (
+            f"{job.id}: what waits costs {cost}, {job.waiting_cost} booked"
+        )
     queued = job.id in state.queues.get(job.submit.priority, ())
     assert queued == bool(job.waiting and not job.state.ended), f"{job.id} is in the wrong place"
     held = {*job.leases.values(), *job.second.values()}
@@ -89,9 +96,11 @@ def _check_slaves(state: ClusterState) -> None:
         assert not memory or memory <= slave.memory_bytes, f"{slave.name} has too little memory"
         if slave.state.gone:
             assert not slave.leases, f"{slave.name} is gone, with leases"
-        may = slave.state is SlaveState.READY and len(slave.leases) < 2 * slave.slots
-        may = may and not slave.saturated
+        may = slave.state is SlaveState.READY and not slave.saturated
+        assert may == (slave.instance in state.open), f"{slave.name} is wrongly open or not"
+        may = may and may_have_credit(slave)
         assert may == (slave.instance in state.free), f"{slave.name} is wrongly free or not"
+    assert state.slots_open == sum(state.slaves[id].slots for id in state.open)
 
 
 def _check_clients(state: ClusterState) -> None:

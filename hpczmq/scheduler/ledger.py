@@ -43,6 +43,9 @@ def move_task(state: ClusterState, job: JobRecord, index: int, new: TaskState, n
     job.states[index] = new
     job.counts[old] -= 1
     job.counts[new] += 1
+    if job.costs and TaskState.WAITING in (old, new):
+        cost = job.costs[index]
+        job.waiting_cost += cost if new is TaskState.WAITING else -cost
 
 
 def move_job(job: JobRecord, new: JobState, now: float) -> None:
@@ -61,37 +64,41 @@ def enqueue(state: ClusterState, job: JobRecord) -> None:
     if not job.waiting or job.state.ended:
         queue.remove(job.id)
     else:
-        queue.put(job.id, rank(job.held, job.mean_s, job.number))
+        queue.put(job.id, rank(job.held, job.next_s, job.number))
 
 
 # --- Leases -----------------------------------------------------------------------------------
 
 
-def take(job: JobRecord, count: int, avoided: Collection[int] = ()) -> list[int]:
-    """Up to `count` waiting indices but those to be avoided, handed-back ones first; a suspect
-    comes alone."""
+def take(job: JobRecord, cost: float, avoided: Collection[int] = ()) -> list[int]:
+    """Waiting indices but those to be avoided, handed-back ones first: as many as cost so much
+    together, and at least one; a suspect comes alone."""
     aside = [index for index in job.returned if index in avoided] if avoided else []
     if aside:
         job.returned = deque(index for index in job.returned if index not in avoided)
-    taken = _take(job, count)
+    taken = _take(job, cost)
     job.returned.extend(aside)
     return taken
 
 
-def _take(job: JobRecord, count: int) -> list[int]:
+def _take(job: JobRecord, cost: float) -> list[int]:
     taken: list[int] = []
-    while job.returned and len(taken) < count:
+    while job.returned and len(taken) < limits.tasks_per_lease_max:
         index = job.returned[0]
         if job.states[index] == TaskState.WAITING:
-            if index in job.crashes and taken:
+            cost -= job.cost(index)
+            if taken and (index in job.crashes or cost < 0):
                 break
             taken.append(index)
         job.returned.popleft()
         if taken and index in job.crashes:
             return taken
-    while job.next < len(job.states) and len(taken) < count:
+    while job.next < len(job.states) and len(taken) < limits.tasks_per_lease_max:
         index = job.order[job.next] if job.order else job.next
         if job.states[index] == TaskState.WAITING:
+            cost -= job.cost(index)
+            if taken and cost < 0:
+                break
             taken.append(index)
         job.next += 1
     return taken
@@ -126,11 +133,12 @@ def _new_lease(
     state: ClusterState, job: JobRecord, slave: SlaveRecord, indices: Sequence[int], now: float
 ) -> Lease:
     state.leases_made += 1
-    work_s = inf if job.mean_s is None else job.mean_s * len(indices)
+    cost = sum([job.cost(index) for index in indices])
+    work_s = inf if job.unit_s is None else job.unit_s * cost
     id = state.leases_made
     requires = job.submit.requires
     lease = Lease(
-        id, job.id, slave.instance, set(indices), len(indices), now, work_s,
+        id, job.id, slave.instance, set(indices), len(indices), now, cost, work_s,
         requires.slots, requires.memory_bytes,
     )  # fmt: skip
     state.leases[id] = slave.leases[id] = lease
@@ -144,6 +152,7 @@ def give_back(state: ClusterState, lease: Lease, now: float) -> None:
     """End a lease whose slave won't answer: its open tasks wait again, or go on elsewhere."""
     job = state.jobs[lease.job]
     for index in sorted(lease.open):
+        job.taken_from.setdefault(index, set()).add(lease.holder)
         if let_go(job, index, lease.id):
             continue
         del job.leases[index]
@@ -163,6 +172,13 @@ def let_go(job: JobRecord, index: int, lease: int) -> bool:
         job.leases[index] = job.second.pop(index)
         return True
     return False
+
+
+def note_taken(state: ClusterState, job: JobRecord, index: int) -> None:
+    """Remember who has a task that is to run again."""
+    for id in (job.leases.get(index), job.second.get(index)):
+        if id is not None:
+            job.taken_from.setdefault(index, set()).add(state.leases[id].holder)
 
 
 def release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
@@ -185,9 +201,6 @@ def drop(state: ClusterState, lease: Lease) -> None:
     state.jobs[lease.job].held -= 1
     slave = state.slaves[lease.holder]
     del slave.leases[lease.id]
-    slave.past[lease.id] = lease.job
-    if len(slave.past) > limits.leases_per_slot_max * slave.slots:
-        del slave.past[next(iter(slave.past))]
     count_work(slave)
     mark_free(state, slave)
 
@@ -204,12 +217,32 @@ def count_work(slave: SlaveRecord) -> None:
 
 
 def mark_free(state: ClusterState, slave: SlaveRecord) -> None:
-    """Note whether a slave might take one more lease; placement looks at those only."""
+    """Note whether a slave is open, and might take one more lease: placement looks at those only,
+    so that a turn costs what is placed in it, however many slaves are busy.
+    """
     may = slave.state is SlaveState.READY and not slave.saturated
-    if may and len(slave.leases) < 2 * slave.slots:
+    if may != (slave.instance in state.open):
+        if may:
+            state.open[slave.instance] = slave.slots
+            state.slots_open += slave.slots
+        else:
+            state.slots_open -= state.open.pop(slave.instance)
+    if may and may_have_credit(slave):
         state.free.setdefault(slave.instance)
     else:
         state.free.pop(slave.instance, None)
+
+
+def may_prefetch(slave: SlaveRecord) -> bool:
+    """Whether a slave may be given a lease for which it has no idle slot yet."""
+    if slave.is_wide or len(slave.leases) >= 2 * slave.slots:
+        return False
+    return slave.work_s / slave.slots < limits.prefetch_below_s
+
+
+def may_have_credit(slave: SlaveRecord) -> bool:
+    """Whether there might be a job of which the slave may be given one more lease."""
+    return slave.slots_taken < slave.slots or may_prefetch(slave)
 
 
 # --- The end of a job -------------------------------------------------------------------------
@@ -245,9 +278,10 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.doubled.clear()
     job.due.clear()
     job.failed_on.clear()
+    job.taken_from.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
-    job.order = job.places = ()
+    job.order = job.places = job.costs = ()
     job.tasks, job.submit = (), replace(job.submit, items=())
     enqueue(state, job)
     state.ended.append(job.id)

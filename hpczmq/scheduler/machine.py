@@ -24,6 +24,7 @@ the master sends them as they come, and the end when they are out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from hpczmq import limits
@@ -238,7 +239,9 @@ class Scheduler:
         if submit.uid not in state.uids:
             state.jobs_made += 1
             id = f"j{state.jobs_made}"
-            job = JobRecord(id, submit, event.tasks, event.capability, now, state.jobs_made)
+            # Of the costs 4 bytes a task are kept, and not those that travelled too.
+            bare, number = replace(submit, costs=b""), state.jobs_made
+            job = JobRecord(id, bare, event.tasks, event.capability, now, number, costs=event.costs)
             job.put_in_order(event.order)
             state.jobs[id] = job
             state.uids[submit.uid] = id

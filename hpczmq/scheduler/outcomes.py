@@ -36,7 +36,7 @@ def accept(
     if job is None or job.state.ended:
         return  # nobody waits for it; the acknowledgement lets the slave forget it
     news = [o for o in report.outcomes if _is_news(job, o, report.lease)]
-    fresh = _of_leases(slave, report, news)
+    fresh = [o for o in news if _was_given(job, slave, report.lease, o.index)]
     if len(fresh) < len(news):
         state.quota.count("not assigned", len(news) - len(fresh))
     attempts.note(state, job, slave, report, fresh, now)
@@ -60,14 +60,13 @@ def accept(
     ledger.maybe_end(state, job, now)
 
 
-def _of_leases(slave: SlaveRecord, report: Report, news: list[Outcome]) -> list[Outcome]:
-    """Outcomes of tasks that the slave was given: in a lease that it holds, or one that was taken
-    from it while it was away. Nobody else has a say in what becomes of a task.
+def _was_given(job: JobRecord, slave: SlaveRecord, reported: int, index: int) -> bool:
+    """Whether a slave was given a task: in a lease that it holds, or in one that was taken from it
+    while it was away. Nobody else has a say in what becomes of a task.
     """
-    lease = slave.leases.get(report.lease)
-    if lease is not None and lease.job == report.job:
-        return [outcome for outcome in news if outcome.index in lease.open]
-    return news if slave.past.get(report.lease) == report.job else []
+    lease = slave.leases.get(reported)
+    held = lease is not None and lease.job == job.id and index in lease.open
+    return held or slave.instance in job.taken_from.get(index, ())
 
 
 def _is_news(job: JobRecord, outcome: Outcome, reported: int) -> bool:
@@ -142,6 +141,7 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
     ledger.move_task(state, job, index, TaskState.DONE if good else TaskState.FAILED, now)
     job.due.pop(index, None)
     job.failed_on.pop(index, None)
+    job.taken_from.pop(index, None)
     state.tasks_done += 1
     if not good and not job.cause:
         place, text = f"task {index}: ", outcome.value.decode(errors="replace")
@@ -152,6 +152,7 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
     """Let a task that lost its worker wait again, before the others; one that raised, later."""
     index = outcome.index
+    ledger.note_taken(state, job, index)
     ledger.release(state, job, index, lease)
     if outcome.status is Status.ERROR:
         ledger.move_task(state, job, index, TaskState.DELAYED, now)
@@ -177,9 +178,12 @@ def _of(kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]) 
 
 
 def _measure(job: JobRecord, outcomes: Sequence[Outcome]) -> None:
-    """Let the mean run time follow what was just measured; half of it is the newest report."""
-    good = [o.seconds for o in outcomes if o.status.good]
+    """Let the time per cost follow what was just measured; half of it is the newest report."""
+    good = [o for o in outcomes if o.status.good]
     if good:
-        job.took_s += sum(good)
-        mean = sum(good) / len(good)
-        job.mean_s = mean if job.mean_s is None else (job.mean_s + mean) / 2
+        seconds, cost = sum([o.seconds for o in good]), sum([job.cost(o.index) for o in good])
+        # What the kernel said is only good until something is measured.
+        before = job.unit_s if job.unit_s is not None and job.took_cost else seconds / cost
+        job.unit_s = (before + seconds / cost) / 2
+        job.took_s += seconds
+        job.took_cost += cost

@@ -2,8 +2,9 @@
 
 Order: priority, then fair shares, then the longest expected tasks, then age (`queue.rank`): leases
 are given one by one, each to the job whose turn it is by then. A lease is made as large as its
-tasks are short, so that a message carries `lease_work_s` of work, and never so large that the last
-slots go without.
+tasks are short, so that a message carries `lease_work_s` of work, and at most half of what would be
+each slot's share of the rest: the last ones are small, and no slot goes without. How long a task
+takes is what its kernel expected (`JobRecord.costs`), times what that has taken so far.
 
 A slave has credit for one lease per slot, and for one more per slot while all that it holds ends
 soon: then the next is there before the slot is free. Long tasks are not prefetched, since they
@@ -42,20 +43,20 @@ def place(state: ClusterState, now: float) -> None:
             if slave is None:
                 place += 1
                 continue
-            indices = ledger.take(job, lease_tasks(job, chooser.slots), chooser.avoided)
+            indices = ledger.take(job, lease_cost(job, chooser.slots), chooser.avoided)
             lease = ledger.grant(state, job, slave, indices, now)
             state.actions.append(assign(job, slave, lease.id, indices))
             ledger.mark_free(state, slave)
             chooser.put_back(slave)
 
 
-def lease_tasks(job: JobRecord, slots: int) -> int:
-    """How many tasks the next lease of a job should carry."""
-    if job.mean_s is None:
-        return 1
-    by_time = limits.lease_work_s / job.mean_s if job.mean_s > 0 else inf
-    by_share = -(-job.waiting // (2 * max(1, slots)))
-    return int(max(1, min(by_time, by_share, limits.tasks_per_lease_max)))
+def lease_cost(job: JobRecord, slots: int) -> float:
+    """What the tasks of a job's next lease should cost together; it has one at least."""
+    if job.unit_s is None:
+        return 0.0
+    by_time = limits.lease_work_s / job.unit_s if job.unit_s > 0 else inf
+    rest = job.waiting_cost if job.costs else job.waiting
+    return min(by_time, rest / (2 * max(1, slots)))
 
 
 def has_credit(slave: SlaveRecord, job: JobRecord) -> bool:
@@ -67,21 +68,10 @@ def has_credit(slave: SlaveRecord, job: JobRecord) -> bool:
         return False
     if slave.slots_taken + requires.slots <= slave.slots:
         return True
-    if requires.slots > 1 or job.mean_s is None or not may_prefetch(slave):
+    next_s = job.next_s
+    if requires.slots > 1 or next_s is None or not ledger.may_prefetch(slave):
         return False
-    return slave.work_s / slave.slots + job.mean_s < limits.prefetch_below_s
-
-
-def may_prefetch(slave: SlaveRecord) -> bool:
-    """Whether a slave may be given a lease for which it has no idle slot yet."""
-    if slave.is_wide or len(slave.leases) >= 2 * slave.slots:
-        return False
-    return slave.work_s / slave.slots < limits.prefetch_below_s
-
-
-def may_have_credit(slave: SlaveRecord) -> bool:
-    """Whether there might be a job of which the slave may be given one more lease."""
-    return slave.slots_taken < slave.slots or may_prefetch(slave)
+    return slave.work_s / slave.slots + next_s < limits.prefetch_below_s
 
 
 def score(slave: SlaveRecord, weights: Weights) -> float:
@@ -119,7 +109,7 @@ class _Chooser:
         #: For each kind of demand that a job has. A row whose slave holds another number of
         #: leases by now is stale, and there is a newer one.
         self._heaps: dict[Demand, list[_Row]] = {}
-        #: For each kind of demand, the mean run time from which on no slave has credit any more.
+        #: For each kind of demand, a task's run time from which on no slave has credit any more.
         #: Credit only shrinks within a turn, so one look serves all jobs alike.
         self._exhausted: dict[Demand, float] = {}
         #: Slaves that are kept for tasks which take much of one, by instance.
@@ -127,14 +117,13 @@ class _Chooser:
         self._turn = 0
         #: Tasks that the slave which was chosen last should not get: they failed there.
         self.avoided: set[int] = set()
-        free = [state.slaves[instance] for instance in state.free]
-        self.slots = sum(slave.slots for slave in free)
+        self.slots = state.slots_open
         #: Slaves to whom some job might give one more lease, by instance.
-        self.hopes = {slave.instance: slave for slave in free if may_have_credit(slave)}
+        self.hopes = {instance: state.slaves[instance] for instance in state.free}
 
     def put_back(self, slave: SlaveRecord) -> None:
         """Consider a slave again, after it was given a lease."""
-        if slave.instance not in self._state.free or not may_have_credit(slave):
+        if slave.instance not in self._state.free:
             self.hopes.pop(slave.instance, None)
             return
         for heap in self._heaps.values():
@@ -142,9 +131,9 @@ class _Chooser:
 
     def next(self, job: JobRecord, now: float) -> SlaveRecord | None:
         """The slave whose turn it is; it goes to the end of the line for the next turns too."""
-        mean_s = inf if job.mean_s is None else job.mean_s
+        next_s = inf if job.next_s is None else job.next_s
         demand = job.demand
-        if demand in self._exhausted and mean_s >= self._exhausted[demand]:
+        if demand in self._exhausted and next_s >= self._exhausted[demand]:
             return None
         heap = self._heap(demand, job)
         aside, found, spared = [], None, False
@@ -163,7 +152,7 @@ class _Chooser:
             heappush(heap, row)
         if found is None:
             if not spared:  # else other jobs' tasks did not fail there
-                self._exhausted[demand] = mean_s
+                self._exhausted[demand] = next_s
             self._reserve(job, now)
             return None
         self._state.free[found.instance] = self._state.free.pop(found.instance, None)

@@ -10,13 +10,13 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from math import frexp
 
-#: Leases out, minus the expected run time, number of the job; the lowest is served first.
+#: Leases out, minus the run time of its next task, number of the job; the lowest is served first.
 Rank = tuple[int, int, int]
 #: More than any run time's power of two.
 _UNKNOWN = 10_000
 
 
-def rank(held: int, mean_s: float | None, number: int) -> Rank:
+def rank(held: int, next_s: float | None, number: int) -> Rank:
     """Where a job stands among those of its priority, the lowest first.
 
     First who has the fewest leases out, so that jobs share the slots fairly; then whose tasks take
@@ -24,9 +24,9 @@ def rank(held: int, mean_s: float | None, number: int) -> Rank:
     job without a result nothing is known: it goes first. Run times that are alike within a factor
     of two are equal, or every report would move its job.
     """
-    if mean_s is None:
+    if next_s is None:
         return held, -_UNKNOWN, number
-    return held, -frexp(mean_s)[1] if mean_s > 0 else _UNKNOWN, number
+    return held, -frexp(next_s)[1] if next_s > 0 else _UNKNOWN, number
 
 
 class Queue:

@@ -55,7 +55,9 @@ class Lease:
     size: int
     #: When it was sent, on the scheduler's clock, in seconds.
     sent_s: float
-    #: Expected run time of all its tasks, in seconds; infinite while nothing is measured.
+    #: Cost of all the tasks that it had at first (`JobRecord.cost`).
+    cost: float
+    #: Expected run time of all its tasks, in seconds; infinite while nothing is known.
     work_s: float
     #: What it takes of its slave.
     slots: int
@@ -101,6 +103,9 @@ class JobRecord:
     #: Indices in the order in which they are placed, and the place of each; empty: as they come.
     order: Sequence[int] = ()
     places: Sequence[int] = ()
+    #: What each task is expected to take, in seconds on some machine or other, 4 bytes each;
+    #: empty: nobody knows, and each costs 1.
+    costs: Sequence[float] = ()
     #: First place whose task was never placed; everything after it is WAITING.
     next: int = 0
     #: Indices before `next` to be placed again; may hold some that are not WAITING any more.
@@ -117,6 +122,9 @@ class JobRecord:
     tries: dict[int, int] = field(default_factory=dict)
     #: Where each open index has failed by itself, by instance, and when.
     failed_on: dict[int, dict[bytes, float]] = field(default_factory=dict)
+    #: By open task: slaves that it was taken from. They may have run it all the same, and then
+    #: their results are welcome.
+    taken_from: dict[int, set[bytes]] = field(default_factory=dict)
     #: When the next try of each DELAYED index is due, and of no other.
     due: dict[int, float] = field(default_factory=dict)
     #: Attempts that went wrong, and how those tasks came out at last; oldest first.
@@ -127,10 +135,14 @@ class JobRecord:
     peak_bytes: int = 0
     #: How many tasks are in each state, by the state's number. Sums to the number of tasks.
     counts: list[int] = field(init=False)
-    #: Mean run time of a task in seconds, newest first; None before the first result.
-    mean_s: float | None = None
-    #: Run times of all that are done, together, in seconds.
+    #: Of those with costs: the cost of all that wait.
+    waiting_cost: float = field(init=False)
+    #: Seconds that a cost of 1 takes, as the newest reports have it. Before the first result it is
+    #: 1 where there are costs, and else None.
+    unit_s: float | None = field(init=False)
+    #: Run times of all that are done, together, in seconds, and their cost.
     took_s: float = 0.0
+    took_cost: float = 0.0
     #: Leases that slaves hold of it: its share of the cluster.
     held: int = 0
     #: Executions handed out.
@@ -146,6 +158,8 @@ class JobRecord:
         self.states = bytearray(len(self.tasks))
         self.counts = [len(self.tasks), 0, 0, 0, 0, 0]
         self.is_map = bool(self.submit.items)
+        self.waiting_cost = sum(self.costs)
+        self.unit_s = 1.0 if self.costs else None
         requires = self.submit.requires
         self.demand = self.capability, requires.memory_bytes, requires.slots, requires.labels
 
@@ -167,6 +181,21 @@ class JobRecord:
     def is_held(self, index: int, lease: int) -> bool:
         """Whether a lease holds a task, as its only or its other start."""
         return lease in (self.leases.get(index), self.second.get(index))
+
+    def cost(self, index: int) -> float:
+        """What a task takes beside the others of its job."""
+        return self.costs[index] if self.costs else 1.0
+
+    @property
+    def next_s(self) -> float | None:
+        """How long the task that is placed next should run, in seconds; None: nobody knows."""
+        if self.unit_s is None or not self.costs:
+            return self.unit_s
+        if self.returned:
+            return self.unit_s * self.costs[self.returned[0]]
+        if self.next < len(self.states):
+            return self.unit_s * self.costs[self.order[self.next] if self.order else self.next]
+        return 0.0
 
     @property
     def waiting(self) -> int:
@@ -228,9 +257,6 @@ class SlaveRecord:
     watchers: list[Watcher] = field(default_factory=list)
     #: The saturation alert that keeps new work away from it; empty: none.
     saturated: str = ""
-    #: Jobs of its last leases that are over, by their numbers: if they were taken from it, it may
-    #: have run them all the same, and results are welcome.
-    past: dict[int, str] = field(default_factory=dict)
     #: When it was last asked for a sign of life.
     probed_s: float = float("-inf")
     #: Newest control generation that it has acknowledged.
@@ -294,7 +320,10 @@ class ClusterState:
     slaves: dict[bytes, SlaveRecord] = field(default_factory=dict)
     #: Instance of the slave at each connection of a slave.
     peers: dict[bytes, bytes] = field(default_factory=dict)
-    #: Instances of READY slaves that might take one more lease, in turn.
+    #: Slots of each READY slave that no alert keeps work away from, by instance; and all of them.
+    open: dict[bytes, int] = field(default_factory=dict)
+    slots_open: int = 0
+    #: Instances of those that might take one more lease, in turn.
     free: dict[bytes, None] = field(default_factory=dict)
     #: Clients and memorias by connection.
     clients: dict[bytes, ClientRecord] = field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Second starts at the tail of a job: the first result wins, the other lease is revoked.
 
 When nothing of a job waits any more and a slot is idle, the oldest leases that have been out for
-longer than their tasks take are started a second time, on another slave. It is bounded: only idle
+longer than their tasks take (each by its cost, as long as those that are done took by theirs) are
+started a second time, on another slave. It is bounded: only idle
 slots are used, a task has two leases at most, and is started a second time once in its life; one
 that has killed a worker never is. A slave that drains or is quarantined gets none, nor does one on
 which the task has failed.
@@ -17,7 +18,6 @@ from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Note
 from hpczmq.scheduler.placement import assign, has_credit, load
 from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
-from hpczmq.scheduler.states import TaskState
 
 
 def place(state: ClusterState, now: float) -> None:
@@ -40,10 +40,9 @@ def place(state: ClusterState, now: float) -> None:
 
 def late(job: JobRecord, lease: Lease, now: float) -> bool:
     """Whether a lease is out for longer than its tasks take, and nothing of its job waits."""
-    done = job.counts[TaskState.DONE]
-    if job.waiting or not done:
+    if job.waiting or not job.took_cost:
         return False
-    expected_s = lease.size * job.took_s / done
+    expected_s = lease.cost * job.took_s / job.took_cost
     return now - lease.sent_s > max(limits.straggler_s, limits.straggler_times * expected_s)
 
 

@@ -114,7 +114,8 @@ class Worker:
                 self._died(slot, how, replace(usage, exit=how), now)
             case Tick(metrics):
                 self.metrics = metrics or self.metrics
-                self._tick(now)
+                self._speak(now)
+                self._kill_overdue(now)
             case Drain(within_s, reason):
                 self._drain(reason, now + within_s, now)
             case Stop():
@@ -165,7 +166,7 @@ class Worker:
                     if self.membership.fresh or kept.sent_s == -inf:
                         self._say(kept, now)
             case Introduce():
-                self._tick(now)
+                self._speak(now)
             case Assign():
                 # One that is not taken is not named in the heartbeats, and goes elsewhere.
                 welcome = self.membership.welcome is not None  # else: which queue is it from?
@@ -288,7 +289,7 @@ class Worker:
 
     # --- Time ---------------------------------------------------------------------------------
 
-    def _tick(self, now: float) -> None:
+    def _speak(self, now: float) -> None:
         if self.leaving:
             return
         was = self.membership.joined
@@ -310,6 +311,13 @@ class Worker:
         for kept in self.kept.values():
             if now - kept.sent_s >= self._patience_s(kept):
                 self._say(kept, now)
+
+    def _kill_overdue(self, now: float) -> None:
+        """On a tick only: by then all that had come in is handled, and a slave that stood still
+        does not hold its own absence against a task that had ended meanwhile.
+        """
+        if self.leaving:
+            return
         for number, slot in enumerate(self.slots):
             limit_s = slot.lease.timeout_s if slot.lease else 0.0
             if slot.state is SlotState.BUSY and 0 < limit_s < now - slot.since_s:
@@ -350,7 +358,7 @@ class Worker:
             self._do(Send(Return(tuple(self.queue))))
             self.queue.clear()
         self.membership.hurried = True
-        self._tick(now)
+        self._speak(now)
 
     def _perhaps_leave(self, now: float) -> None:
         """Of a slave that drains: end, once nothing runs and everything is acknowledged."""

@@ -179,6 +179,8 @@ class Lab:
         }
         home = str(self.folder / "home")  # no configuration file of the user's
         marked = {_MARK: self._mark, "PYTHONPATH": str(ROOT), "HOME": home}
+        # Workers get what they need and no more; the mark is for us.
+        marked["HPCZMQ_WORKER_ENV"] = _MARK
         # Whoever else uses this machine must not keep the work away from our slaves.
         marked["HPCZMQ_SPARE_SATURATED"] = "false"
         return {**ours, "XDG_CONFIG_HOME": home, **marked, **(more or {})}

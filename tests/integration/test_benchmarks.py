@@ -37,3 +37,22 @@ def test_the_kernels_benchmark_runs_and_its_exact_variants_agree(tmp_path: Path)
         [*command, "--load", str(data)], cwd=ROOT, check=True, capture_output=True, text=True
     )
     assert again.stdout == done.stdout
+
+
+def test_the_partition_benchmark_runs_on_paper_and_for_real(tmp_path: Path) -> None:
+    data = tmp_path / "run.json"
+    options = ["--smaller", "20", "--repeat", "1", "--run", "--json", str(data)]
+    command = [sys.executable, "-m", "benchmarks.partition", *options]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run = json.loads(data.read_text())
+    assert {case["case"].split()[1].strip(",") for case in run["cases"]} == {
+        "Secuencial",
+        "Numpy",
+        "juliaCython",
+    }
+    for case in run["cases"]:
+        for plan in case["plans"].values():
+            assert min(plan["ratios"].values()) > 0.99, "nobody beats the ideal"
+    assert all(row["before"] > 0 and row["now"] > 0 for row in run["real"])
+    assert "128 workers:" in done.stdout

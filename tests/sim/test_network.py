@@ -8,9 +8,9 @@ from random import Random
 from hpczmq import wire
 from hpczmq.messages import PROTOCOL, Beat, Hello, Message, Ping
 from hpczmq.model import Role
+from hpczmq.simulation.network import Dealer, Network
+from hpczmq.simulation.timeline import Timeline, Trace
 from hpczmq.wire import Buffer
-from tests.sim.network import Dealer, Network
-from tests.sim.timeline import Timeline, Trace
 
 HELLO = Hello(Role.CLIENT, "somebody", bytes(16), PROTOCOL, "")
 

@@ -10,9 +10,9 @@ from random import Random
 from hpczmq import limits
 from hpczmq.model import Requires
 from hpczmq.scheduler.answers import job_info
-from tests.sim.settings import Settings
-from tests.sim.work import SimJob
-from tests.sim.world import World
+from hpczmq.simulation.settings import Settings
+from hpczmq.simulation.work import SimJob
+from hpczmq.simulation.world import World
 
 SIM = ("sim",)
 

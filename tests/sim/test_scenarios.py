@@ -26,12 +26,12 @@ from hpczmq.messages import (
 from hpczmq.model import JobState, Policy, SlaveState, Status
 from hpczmq.scheduler.events import Stop
 from hpczmq.scheduler.state import SlaveRecord
-from tests.sim.network import Censor, Weather
-from tests.sim.oracle import Stored
-from tests.sim.settings import Settings
-from tests.sim.slave import SlotProcess
-from tests.sim.work import Fate, SimJob
-from tests.sim.world import World
+from hpczmq.simulation.network import Censor, Weather
+from hpczmq.simulation.oracle import Stored
+from hpczmq.simulation.settings import Settings
+from hpczmq.simulation.slave import SlotProcess
+from hpczmq.simulation.work import Fate, SimJob
+from hpczmq.simulation.world import World
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.settings import FAULTS
-from tests.sim.world import REPLAY, SimulationFailed, World, run_all
+from hpczmq.simulation.settings import FAULTS
+from hpczmq.simulation.world import REPLAY, SimulationFailed, World, run_all
 
 ROOT = Path(__file__).parents[2]
 SEEDS, BATCH = 200, 10
@@ -24,7 +24,7 @@ MORE_SEEDS, MORE_BATCH = range(10_000, 13_000), 100
 
 #: Prints a fingerprint of all that happens in some worlds.
 DIGESTS = """
-from tests.sim.world import World
+from hpczmq.simulation.world import World
 for seed in (2, 7, 11):
     with World(seed, trace_lines_max=None) as world:
         world.run()

@@ -8,6 +8,7 @@ has taken.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -161,10 +162,12 @@ class World(Bench):
             self.client()
         self._uids += 1
         capability, order = values.pop("capability", "echo"), values.pop("order", ())
+        costs = array("f", values.pop("costs", ()))
         wish = submission(self._uids, tasks, **values)
         self.say(CLIENT, wish)
         plan = self.one(actions.Plan)
-        self.do(events.Planned(plan.peer, plan.submit, [b"t"] * tasks, capability, order))
+        specs = [b"t"] * tasks
+        self.do(events.Planned(plan.peer, plan.submit, specs, capability, order, costs))
         answer = self.one(Submitted, CLIENT)
         assert (answer.request, answer.tasks) == (wish.request, tasks)
         return answer.job

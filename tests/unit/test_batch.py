@@ -132,4 +132,4 @@ def test_the_report_of_an_image_says_which_short_cuts_it_took(tmp_path: Path) ->
     future.over(replace(info(), state=JobState.FAILED, cause="no slave", attempts=1))
     batch.write(job, future, ResultWriter(tmp_path), tmp_path, Look())
     report = json.loads((tmp_path / "job.json").read_text())
-    assert report["used"] == {"symmetry": False, "trap": 2}
+    assert report["used"] == {"tile": 128, "symmetry": False, "trap": 2}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import sys
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,9 +57,6 @@ class Foreign(Kernel[Any, tuple[Any, ...]]):
     def split(self, params: Any) -> Any:
         return self._do("split", [(0,), (1,), (2,)], params)
 
-    def costs(self, params: Any) -> Any:
-        return self._do("costs", None, params)
-
     def capability(self, params: Any) -> Any:
         return self._do("capability", "foreign", params)
 
@@ -82,10 +81,14 @@ def fail(*_: Any) -> Any:
 
 
 def planned(
-    monkeypatch: pytest.MonkeyPatch, kernel: Foreign, params: bytes = b"\x80", *items: bytes
+    monkeypatch: pytest.MonkeyPatch,
+    kernel: Foreign,
+    params: bytes = b"\x80",
+    *items: bytes,
+    costs: bytes = b"",
 ) -> Planned | Unplannable:
     monkeypatch.setattr(module, "get", {"foreign": kernel}.__getitem__)
-    return plan(b"peer", Submit(1, bytes(16), "foreign", params, items, "", 2, 0.0))
+    return plan(b"peer", Submit(1, bytes(16), "foreign", params, items, "", 2, 0.0, costs=costs))
 
 
 def reason(answer: Planned | Unplannable) -> str:
@@ -134,7 +137,7 @@ def test_junk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("step", ["parse", "split", "capability"])
 def test_what_a_kernel_raises_refuses_its_job(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     text = reason(planned(monkeypatch, Foreign(step, fail)))
-    assert text == r"ZeroDivisionError: a kernel's\x0aown \xdc80 fault"
+    assert text == r"ZeroDivisionError: a kernel's\x0aown \udc80 fault"
 
 
 @pytest.mark.parametrize("step", ["parse", "capabilities", "capability"])
@@ -280,26 +283,34 @@ def test_a_chunk_that_can_not_be_read_is_logged_and_the_master_goes_on(
 
 
 def test_the_costliest_tasks_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = planned(monkeypatch, Foreign("costs", lambda params: [1, 5.0, 2]))
+    answer = planned(monkeypatch, Foreign(), costs=array("f", [1, 5, 2]).tobytes())
     assert isinstance(answer, Planned)
     assert list(answer.order) == [1, 2, 0]
+    assert list(answer.costs) == [1, 5, 2]
 
 
-def test_a_kernel_that_can_not_tell_has_its_tasks_as_they_come(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_tasks_of_which_nobody_can_tell_go_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = planned(monkeypatch, Foreign())
     assert isinstance(answer, Planned)
     assert not answer.order
+    assert not answer.costs
 
 
 @pytest.mark.parametrize(
-    "does", [fail, lambda params: [1, 2], lambda params: [1, 2, float("nan")], lambda params: 7]
+    "costs",
+    [
+        b"short",
+        array("f", [1, 2]).tobytes(),
+        array("f", [1, 2, math.nan]).tobytes(),
+        array("f", [1, 2, math.inf]).tobytes(),
+        array("f", [1, 2, 0]).tobytes(),
+    ],
 )
 def test_costs_that_are_none_cost_the_job_nothing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, does: Callable[..., Any]
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, costs: bytes
 ) -> None:
-    answer = planned(monkeypatch, Foreign("costs", does))
+    answer = planned(monkeypatch, Foreign(), costs=costs)
     assert isinstance(answer, Planned)
     assert not answer.order
+    assert not answer.costs
     assert "foreign: tasks go in their order" in caplog.text

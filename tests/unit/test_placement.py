@@ -13,7 +13,8 @@ from hpczmq.model import About, JobState, Metrics, Policy, Requires
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Publish
 from hpczmq.scheduler.events import Turn
-from hpczmq.scheduler.placement import lease_tasks
+from hpczmq.scheduler.ledger import take
+from hpczmq.scheduler.placement import lease_cost
 from hpczmq.scheduler.queue import Queue, rank
 from hpczmq.scheduler.state import Weights
 from tests.unit.harness import CLIENT, World, slave_hello, value
@@ -155,7 +156,7 @@ def test_queueing_a_job_does_not_move_those_that_wait() -> None:
 
 def test_run_times_alike_within_a_factor_of_two_rank_the_same() -> None:
     assert rank(0, 1.0, 1) == rank(0, 1.9, 1)
-    ranks = [rank(0, mean_s, 1) for mean_s in (None, 1e4, 1.0, 0.001, 0.0)]
+    ranks = [rank(0, next_s, 1) for next_s in (None, 1e4, 1.0, 0.001, 0.0)]
     assert ranks == sorted(ranks)
     assert len(set(ranks)) == len(ranks)
 
@@ -445,7 +446,7 @@ def test_nothing_is_known_of_the_first_tasks_so_they_go_one_by_one(world: World)
 
 
 @pytest.mark.parametrize(
-    ("mean_s", "waiting", "slots", "tasks"),
+    ("unit_s", "waiting", "slots", "tasks"),
     [
         (None, 1000, 1, 1),  # nothing measured
         (limits.lease_work_s / 10, 1000, 1, 10),  # as many as make 30 ms
@@ -456,21 +457,22 @@ def test_nothing_is_known_of_the_first_tasks_so_they_go_one_by_one(world: World)
     ],
 )
 def test_leases_are_sized_by_the_measured_run_time(
-    world: World, mean_s: float | None, waiting: int, slots: int, tasks: int
+    world: World, unit_s: float | None, waiting: int, slots: int, tasks: int
 ) -> None:
     job = world.job(world.submit(min(waiting, 1000)))
     job.counts[0] = waiting
-    job.mean_s = mean_s
-    assert lease_tasks(job, slots) == tasks
+    job.unit_s = unit_s
+    assert len(take(job, lease_cost(job, slots))) == tasks
+    job.next = 0
     job.counts[0] = len(job.states)
 
 
 def test_the_measure_follows_what_is_measured(world: World) -> None:
     peer, id = world.slave(), world.submit(9)
     world.finish(peer, world.place_one(), 1.0)
-    assert world.job(id).mean_s == 1.0
+    assert world.job(id).unit_s == 1.0
     world.finish(peer, world.place_one(), 0.5)
-    assert world.job(id).mean_s == 0.75
+    assert world.job(id).unit_s == 0.75
 
 
 def test_short_tasks_are_prefetched_one_lease_a_slot(world: World) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from hpczmq import limits
+from hpczmq import confine, limits
+from hpczmq.confine import Grant
 from hpczmq.model import Usage
 from hpczmq.nodes import processes
 from hpczmq.nodes import slots as module
@@ -116,7 +117,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     [
         (0, "exit code 0 (the other end is gone)"),
         (3, "exit code 3"),
-        (-signal.SIGKILL, "signal SIGKILL"),
+        (-signal.SIGTERM, "signal SIGTERM"),
         (-40, "signal 40"),
     ],
 )
@@ -172,6 +173,24 @@ def test_all_workers_together_have_so_long_to_end(bench: Bench) -> None:
     assert not bench.poller.watched
 
 
+def test_who_goes_on_beyond_its_cpu_time_is_killed_and_the_cause_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used_s = 8.0
+    monkeypatch.setattr(confine, "cpu_s", lambda pid: used_s)
+    bench.slots = Slots(bench.poller, grant=Grant(task_cpu_s=1))  # type: ignore[arg-type]  # as above
+    bench.ends_with = None
+    bench.slots.start(0)
+    bench.slots.look()
+    assert bench.processes[0].code is None, "it runs no task"
+    bench.slots._processes[0].cpu_from_s = 5.0
+    bench.slots.look()
+    assert bench.processes[0].code is None, "it may be just about to hear of it"
+    used_s += 0.1
+    bench.slots.look()
+    assert bench.died() == [(0, "signal SIGKILL: its task took more than 1 s of CPU time")]
+
+
 # --- What a worker leaves behind ------------------------------------------------------------------
 
 
@@ -192,7 +211,8 @@ def tail_of(*pieces: bytes) -> tuple[str, ...]:
 
 def test_the_last_lines_of_a_log_are_kept_whatever_is_printed(capfd: Any) -> None:
     assert tail_of(b"one\ntw", b"o\r\nthr", b"ee") == ("one", "two", "three")
-    assert capfd.readouterr().err == "one\ntwo\r\nthree", "and all of it goes on to our own log"
+    told = "    | one\n    | two\n    | three"
+    assert capfd.readouterr().err == told, "and all of it goes on to our own log"
     many = b"".join(b"%d\n" % number for number in range(1_000))
     assert tail_of(many) == tuple(map(str, range(1_000 - limits.log_lines_max, 1_000)))
     (line,) = tail_of(b"\xff" * 3_000)

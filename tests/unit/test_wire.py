@@ -49,7 +49,7 @@ FORMAT = {
     21: "Beat sequence",
     22: "Return leases",
     32: "Submit request uid kernel params items name priority timeout_s requires retries"
-    " deadline_s",
+    " deadline_s costs",
     33: "Submitted request job tasks",
     34: "Fetch request job cursor credit",
     35: "Chunk job cursor slave outcomes",
@@ -381,7 +381,7 @@ def test_what_can_not_travel_is_a_type_error(value: object) -> None:
 
 
 def test_whole_numbers_are_taken_where_a_real_one_is_meant() -> None:
-    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3, [0, 1, []], 0, 0)
+    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3, [0, 1, []], 0, 0, b"")
     message, _ = wire.decode(frames)
     assert isinstance(message, Submit)
     assert (message.timeout_s, type(message.timeout_s)) == (3.0, float)

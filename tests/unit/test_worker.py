@@ -272,6 +272,20 @@ def test_a_task_that_takes_too_long_is_killed_and_the_others_go_on(slave: Worker
     assert [task.index for task in slave.one(RunLease).lease.tasks] == [2]
 
 
+def test_a_timeout_is_seen_on_a_tick_only_when_what_came_in_before_is_known(
+    slave: WorkerBench,
+) -> None:
+    """A slave that stood still may be told to drain before it reads what its worker has said."""
+    running(slave, 0, timeout_s=2.0)
+    slave.later(2.5)
+    slave.do(Drain(9.0, "told to end"))
+    slave.note("takes nothing new: told to end")
+    slave.one(Heartbeat)
+    assert not slave.take(KillSlot)
+    slave.do(SlotAnswered(0, [value(0)]))
+    assert slave.one(Report).outcomes[0].status is Status.VALUE
+
+
 def test_a_lease_revoked_while_its_worker_is_killed_for_a_timeout_is_gone(
     slave: WorkerBench,
 ) -> None:

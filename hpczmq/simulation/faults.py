@@ -24,14 +24,14 @@ from hpczmq.messages import (
     Submitted,
 )
 from hpczmq.model import About, Metrics, Outcome, Policy, Role, Status
-from tests.sim.client import ClientNode
-from tests.sim.master import MasterNode
-from tests.sim.memoria import MemoriaNode
-from tests.sim.network import Dealer
-from tests.sim.slave import SlaveNode
+from hpczmq.simulation.client import ClientNode
+from hpczmq.simulation.master import MasterNode
+from hpczmq.simulation.memoria import MemoriaNode
+from hpczmq.simulation.network import Dealer
+from hpczmq.simulation.slave import SlaveNode
 
 if TYPE_CHECKING:
-    from tests.sim.world import World
+    from hpczmq.simulation.world import World
 
 Startable = MasterNode | SlaveNode | ClientNode | MemoriaNode
 #: A message, and its buffers.

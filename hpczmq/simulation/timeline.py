@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Any
 
 
 class Timeline:
@@ -13,22 +14,22 @@ class Timeline:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._made = 0
 
-    def at(self, time_s: float, call: Callable[[], None]) -> None:
+    def at(self, time_s: float, call: Callable[..., None], *what: Any) -> None:
         """Have something happen at a time, or now if that is over."""
         self._made += 1
-        heappush(self._heap, (max(self.now, time_s), self._made, call))
+        heappush(self._heap, (max(self.now, time_s), self._made, call, what))
 
-    def after(self, delay_s: float, call: Callable[[], None]) -> None:
+    def after(self, delay_s: float, call: Callable[..., None], *what: Any) -> None:
         """Have something happen in a while."""
-        self.at(self.now + delay_s, call)
+        self.at(self.now + delay_s, call, *what)
 
     def step(self) -> None:
         """Jump to the next event, and have it happen."""
-        self.now, _, call = heappop(self._heap)
-        call()
+        self.now, _, call, what = heappop(self._heap)
+        call(*what)
 
     def run_until(self, end_s: float) -> None:
         """Have everything happen that is due until then."""

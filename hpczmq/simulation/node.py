@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 
 from hpczmq import limits
-from tests.sim.network import Network
-from tests.sim.timeline import Timeline, Trace
-from tests.sim.work import SimJob
+from hpczmq.simulation.network import Network
+from hpczmq.simulation.timeline import Timeline, Trace
+from hpczmq.simulation.work import SimJob
 
 
 class Setting:

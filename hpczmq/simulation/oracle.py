@@ -15,8 +15,8 @@ from hpczmq.model import Outcome, Status, Task
 from hpczmq.scheduler import Scheduler
 from hpczmq.scheduler.actions import Store
 from hpczmq.scheduler.states import TaskState
+from hpczmq.simulation.work import Fate, SimJob, paired
 from hpczmq.worker import Worker
-from tests.sim.work import Fate, SimJob, paired
 
 _ENDED = (TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED)
 

@@ -9,6 +9,10 @@ from typing import assert_never
 from hpczmq import limits, wire
 from hpczmq.messages import PROTOCOL, Assign, Message, Report
 from hpczmq.model import Metrics, Outcome, Task
+from hpczmq.simulation.network import Dealer
+from hpczmq.simulation.node import Node, Setting
+from hpczmq.simulation.oracle import Oracle
+from hpczmq.simulation.work import Fate, job_of
 from hpczmq.wire import Buffer
 from hpczmq.worker import (
     Action,
@@ -29,10 +33,6 @@ from hpczmq.worker import (
     Tick,
     Worker,
 )
-from tests.sim.network import Dealer
-from tests.sim.node import Node, Setting
-from tests.sim.oracle import Oracle
-from tests.sim.work import Fate, job_of
 
 #: What a slave has for each of its slots.
 SLOT_BYTES = 1000
@@ -191,6 +191,7 @@ class SlaveNode(Node):
         self.post(lambda: self.handle(Drain(within_s, "told to end")))
 
     def tick(self) -> None:
+        """Look at the clock."""
         self.handle(Tick(Metrics(cpu_percent=self.cpu_percent)))
 
     def handle(self, event: Event) -> None:

@@ -13,10 +13,10 @@ from hpczmq.scheduler import Scheduler, invariants
 from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
 from hpczmq.scheduler.events import Event, Received, Tick, Turn, Unreachable
 from hpczmq.scheduler.placement import has_credit
+from hpczmq.simulation.node import Node, Setting
+from hpczmq.simulation.oracle import Oracle
+from hpczmq.simulation.work import plan
 from hpczmq.wire import Buffer
-from tests.sim.node import Node, Setting
-from tests.sim.oracle import Oracle
-from tests.sim.work import plan
 
 
 class MasterNode(Node):
@@ -61,6 +61,7 @@ class MasterNode(Node):
             self.setting.network.shut()
 
     def tick(self) -> None:
+        """Look at the clock."""
         self._turn()
         self.handle(Tick())
 

@@ -27,10 +27,10 @@ from hpczmq.session import (
     Unfollow,
     Wish,
 )
+from hpczmq.simulation.network import Dealer
+from hpczmq.simulation.node import Node, Setting
+from hpczmq.simulation.work import Fate, SimJob, paired
 from hpczmq.wire import Buffer
-from tests.sim.network import Dealer
-from tests.sim.node import Node, Setting
-from tests.sim.work import Fate, SimJob, paired
 
 
 @dataclass(slots=True)
@@ -142,6 +142,7 @@ class ClientNode(Node):
         self.post(stopped)
 
     def tick(self) -> None:
+        """Look at the clock."""
         self.handle(Tick())
 
     def handle(self, event: Event) -> None:

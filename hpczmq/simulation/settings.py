@@ -12,9 +12,9 @@ from random import Random
 
 from hpczmq import limits
 from hpczmq.model import Policy, Requires
-from tests.sim.network import Weather
-from tests.sim.slave import SLOT_BYTES
-from tests.sim.work import Fate, SimJob
+from hpczmq.simulation.network import Weather
+from hpczmq.simulation.slave import SLOT_BYTES
+from hpczmq.simulation.work import Fate, SimJob
 
 #: All that can go wrong; a method of `faults.Chaos` each.
 FAULTS = (

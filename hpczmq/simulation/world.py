@@ -11,34 +11,32 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from types import SimpleNamespace, TracebackType
+from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Self
-
-import pytest
 
 from hpczmq import limits, memory
 from hpczmq.alerts import RULES
 from hpczmq.messages import Drain
 from hpczmq.model import SlaveState
 from hpczmq.scheduler import members
+from hpczmq.simulation.client import ClientNode, Order
+from hpczmq.simulation.faults import Chaos, Users
+from hpczmq.simulation.master import MasterNode
+from hpczmq.simulation.memoria import MemoriaNode
+from hpczmq.simulation.network import Weather
+from hpczmq.simulation.node import Node, Setting
+from hpczmq.simulation.oracle import Oracle
+from hpczmq.simulation.settings import Settings, draw
+from hpczmq.simulation.slave import SlaveNode
+from hpczmq.simulation.work import Fate, SimJob
 from hpczmq.worker import SlotState
-from tests.sim.client import ClientNode, Order
-from tests.sim.faults import Chaos, Users
-from tests.sim.master import MasterNode
-from tests.sim.memoria import MemoriaNode
-from tests.sim.network import Weather
-from tests.sim.node import Node, Setting
-from tests.sim.oracle import Oracle
-from tests.sim.settings import Settings, draw
-from tests.sim.slave import SlaveNode
-from tests.sim.work import Fate, SimJob
 
 #: After the last fault everything has to be over in this time, in simulated seconds.
 LIVENESS_S = 120.0
 #: Who takes the bounds that a world has of its own.
-TUNED = (
-    *[f"hpczmq.{name}" for name in ("scheduler", "worker", "membership", "session", "memory")],
-    "tests.sim",
+TUNED = tuple(
+    f"hpczmq.{name}"
+    for name in ("scheduler", "worker", "membership", "session", "memory", "simulation")
 )
 REPLAY = "python -m pytest tests/sim/test_world.py --seed"
 
@@ -240,13 +238,19 @@ def tuned(bounds: dict[str, float]) -> Iterator[None]:
     """The machines with other bounds. The wire keeps its own: they are a part of the protocol."""
     changed = SimpleNamespace(**{**vars(limits), **bounds})
     rules = tuple(replace(rule, for_s=changed.cpu_saturated_s) for rule in RULES)
-    with pytest.MonkeyPatch.context() as patch:
+    with ExitStack() as undo:
         for machine in (memory, members):
-            patch.setattr(machine, "RULES", rules)
+            _put(undo, machine, "RULES", rules)
         for name, module in sorted(sys.modules.items()):
             if name.startswith(TUNED) and vars(module).get("limits") is limits:
-                patch.setattr(module, "limits", changed)
+                _put(undo, module, "limits", changed)
         yield
+
+
+def _put(undo: ExitStack, module: ModuleType, name: str, value: object) -> None:
+    """Change a name of a module until all is undone."""
+    undo.callback(setattr, module, name, getattr(module, name))
+    setattr(module, name, value)
 
 
 def run(seed: int) -> World:

@@ -7,6 +7,7 @@ can be mixed up without somebody noticing.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
@@ -56,6 +57,8 @@ class SimJob:
     requires: Requires = ANY_SLAVE
     #: The order in which the kernel wants its tasks placed; of a map there is none.
     order: tuple[int, ...] = ()
+    #: What it expects of each, in seconds.
+    costs: tuple[float, ...] = ()
     #: How long each takes, where that is not by chance, in seconds.
     seconds: tuple[float, ...] = ()
     #: Whether the kernel takes its parameters.
@@ -124,7 +127,8 @@ def plan(jobs: list[SimJob], peer: bytes, submit: Submit) -> Planned | Unplannab
     if submit.items:
         return Planned(peer, submit, submit.items, job.capability)
     specs = [job.spec(index) for index in range(job.tasks)]
-    return Planned(peer, submit, specs, job.capability, job.order)
+    costs = array("f", job.costs)
+    return Planned(peer, submit, specs, job.capability, job.order, costs)
 
 
 def job_of(jobs: list[SimJob], lease: Assign, task: Task) -> SimJob:

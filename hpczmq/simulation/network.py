@@ -23,8 +23,8 @@ from random import Random
 
 from hpczmq import wire
 from hpczmq.messages import Hello, Message
+from hpczmq.simulation.timeline import Timeline, Trace
 from hpczmq.wire import Buffer
-from tests.sim.timeline import Timeline, Trace
 
 #: Takes what a node reads.
 Read = Callable[[Message, Sequence[Buffer]], None]

@@ -30,9 +30,9 @@ from hpczmq.messages import (
     Reject,
 )
 from hpczmq.model import About, Metrics
+from hpczmq.simulation.network import Dealer
+from hpczmq.simulation.node import Node, Setting
 from hpczmq.wire import Buffer
-from tests.sim.network import Dealer
-from tests.sim.node import Node, Setting
 
 _VISITOR = b"visitor"
 
@@ -43,7 +43,7 @@ class MemoriaNode(Node):
     def __init__(self, setting: Setting, name: str) -> None:
         super().__init__(setting, name)
         self.published: list[AlertsAnswer] = []
-        self._answer: Message | None = None
+        self._answers: list[Message] = []
 
     def start(self) -> None:
         """Start as a new process."""
@@ -65,6 +65,7 @@ class MemoriaNode(Node):
         self.post(lambda: self.handle(Stop()))
 
     def tick(self) -> None:
+        """Look at the clock."""
         self.handle(Tick(Metrics(memory_percent=50.0)))
 
     def handle(self, event: Event) -> None:
@@ -75,11 +76,11 @@ class MemoriaNode(Node):
 
     def ask(self, message: Message) -> Message:
         """Ask it something on its own ROUTER, over a network that never fails."""
-        self._answer = None
+        self._answers = []
         asked, _ = wire.decode(wire.encode(message))
         self.handle(Received(asked, _VISITOR))
-        assert self._answer is not None, f"{message} has no answer"
-        answer, _ = wire.decode(wire.encode(self._answer))
+        assert self._answers, f"{message} has no answer"
+        answer, _ = wire.decode(wire.encode(self._answers[-1]))
         return answer
 
     def visit(self) -> None:
@@ -105,7 +106,7 @@ class MemoriaNode(Node):
             case Send(message, None):
                 self.dealer.send(message)
             case Send(message, _):
-                self._answer = message
+                self._answers.append(message)
             case Publish(message):
                 assert isinstance(message, AlertsAnswer)
                 wire.decode(wire.encode(message, topic=wire.TOPIC_ALERTS))

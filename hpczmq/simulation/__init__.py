@@ -1,0 +1,1 @@
+"""The simulated world: the real machines, one seeded clock, and a network that fails."""
