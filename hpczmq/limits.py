@@ -261,6 +261,9 @@ refusals_logged_s: Final = 60.0
 #: Bytes on one connection without an end of the message. libzmq keeps all frames of a message
 #: until the last has come, and its own bounds are for single frames and whole messages.
 message_bytes_max: Final = 256 * MIB
+#: News of connections that are read in one tick, of each bound socket: a tick is soon over, and a
+#: storm of strangers too.
+connections_told_max: Final = 20_000
 #: Connections whose bytes are looked at in one tick; the others are next.
 connections_looked_max: Final = 1_000
 
