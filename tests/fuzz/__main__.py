@@ -13,8 +13,11 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
+import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -23,6 +26,8 @@ CORPUS = HERE / "corpus"
 #: Where inputs gather between runs; and where those that fail are put. Neither is committed.
 FOUND, FAULTS = ROOT / ".cache" / "fuzz", ROOT / ".cache" / "fuzz-faults"
 INPUT_BYTES_MAX = 1_024
+#: Names the program that libFuzzer is to start in its place, if it has to.
+_ITSELF = "FUZZ_ITSELF"
 
 
 def main() -> None:
@@ -35,7 +40,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--into", type=Path, help="where inputs gather, if not for the next run")
     parser.add_argument("--grow", action="store_true", help="keep what is new in the corpus")
-    parser.add_argument("--merge", nargs=2, help=argparse.SUPPRESS)  # what --grow does at its end
+    # What --grow does at its end: flags as libFuzzer has them.
+    parser.add_argument("--flags", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.files:
         from tests.fuzz import targets
@@ -43,8 +49,8 @@ def main() -> None:
         for path in given.files:
             getattr(targets, given.target)(path.read_bytes())
         print(f"{len(given.files)} inputs: nothing is wrong")
-    elif given.merge:
-        _fuzz(given.target, ["-merge=1", *given.merge])
+    elif given.flags:
+        _fuzz(given.target, given.flags)
     elif given.grow:
         _grow(given.target, given.seconds, given.seed)
     else:
@@ -62,7 +68,14 @@ def _grow(target: str, seconds: int, seed: int) -> None:
     kept.mkdir(parents=True, exist_ok=True)
     for path in kept.iterdir():
         path.replace(found / path.name)
-    subprocess.run([*command, "--merge", str(kept), str(found)], check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        # libFuzzer merges in processes of its own, each of which starts what it was called as.
+        itself = Path(folder) / "fuzz"
+        itself.write_text(f'#!/bin/sh\nexec {shlex.join(command)} --flags "$@"\n')
+        itself.chmod(0o700)
+        environment = {**os.environ, _ITSELF: str(itself)}
+        flags = ["-set_cover_merge=1", str(kept), str(found)]
+        subprocess.run([itself, *flags], check=True, env=environment)
 
 
 def _fuzz(target: str, flags: list[str]) -> None:
@@ -84,7 +97,8 @@ def _fuzz(target: str, flags: list[str]) -> None:
 
     FAULTS.mkdir(parents=True, exist_ok=True)
     length = [f"-max_len={INPUT_BYTES_MAX}", "-len_control=0"]
-    atheris.Setup(["fuzz", f"-artifact_prefix={FAULTS}/", *length, "-timeout=30", *flags], once)
+    itself = os.environ.get(_ITSELF, "fuzz")
+    atheris.Setup([itself, f"-artifact_prefix={FAULTS}/", *length, "-timeout=30", *flags], once)
     atheris.Fuzz()
 
 

@@ -56,3 +56,16 @@ def test_the_partition_benchmark_runs_on_paper_and_for_real(tmp_path: Path) -> N
             assert min(plan["ratios"].values()) > 0.99, "nobody beats the ideal"
     assert all(row["before"] > 0 and row["now"] > 0 for row in run["real"])
     assert "128 workers:" in done.stdout
+
+
+def test_the_benchmark_of_attacks_runs(tmp_path: Path) -> None:
+    data = tmp_path / "run.json"
+    options = ["--only", "queries", "halves", "--repeat", "1", "--seconds", "0.2"]
+    small = ["--smaller", "20", "--connections", "100", "--json", str(data)]
+    command = [sys.executable, "-m", "benchmarks.hostile", *options, *small]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run = json.loads(data.read_text())
+    assert set(run["attacks"]) == {"queries", "halves"}
+    assert all(row["tasks"] > 0 and row["images"] > 0 for row in run["attacks"].values())
+    assert "| queries | " in done.stdout
