@@ -3,6 +3,7 @@
 # make test          lint, then all tests but the slow ones, with coverage; what CI runs
 # make lint          ruff, mypy, and the stubs of the compiled modules
 # make nightly       all tests, the slow ones too, with many more examples
+# make fuzz          the fuzzer, for MINUTES=10 in all; what it finds goes into its corpus
 # make bench         the benchmarks
 # make scorecard     docs/scorecard.md: faults, here and in other systems; 25 minutes
 # make wheel         dist/: the source archive, and the wheel that was built from it
@@ -21,7 +22,7 @@ SOURCES := setup.py hpczmq/kernels/_julia.pyx $(wildcard hpczmq/kernels/escape*)
 
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo test lint nightly bench scorecard wheel pictures constraints audit clean
+.PHONY: venv demo test lint nightly fuzz bench scorecard wheel pictures constraints audit clean
 
 venv: .venv/.develop
 
@@ -41,6 +42,11 @@ lint: .venv/.develop
 
 nightly: .venv/.develop
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --cov -o faulthandler_timeout=3600
+
+MINUTES ?= 10
+fuzz: .venv/.develop
+	for target in decoder scheduler slave client memoria; do \
+	$(BIN)/python -m tests.fuzz $$target --seconds $$(( $(MINUTES) * 12 )) --seed $$(date +%N) --grow || exit 1; done
 
 bench: .venv/.develop
 	$(BIN)/python -m benchmarks.kernels

@@ -17,6 +17,11 @@ MIB: Final = 1024 * KIB
 buffer_bytes_max: Final = 64 * MIB
 #: The msgpack part of a message: 1,000,000 items of a `map` with small parameters.
 body_bytes_max: Final = 64 * MIB
+#: Values in one message or packed value, lists and dicts and what is in them: a `map` of a million
+#: items has room, and all answers. Decoded they take some 300 MB at most, where 64 MiB of empty
+#: dicts would take 5 GB. What is smaller than the second bound can't do harm, and is not counted.
+values_max: Final = 4_000_000
+values_counted_bytes: Final = MIB
 #: Raw buffers of one message: as many as a lease has tasks, and no more.
 buffers_max: Final = 1024
 #: Names are for people; a longer one would break every table.
@@ -213,9 +218,58 @@ messages_per_turn_max: Final = 1_000
 #: few enough to hold their results (256 of the default tiles are 16 MiB).
 executor_futures_max: Final = 256
 
+# --- Floods -----------------------------------------------------------------------------------
+
+#: What a peer may owe: messages that bring nothing on, of some 30 µs each, and how fast that falls.
+#: A client that cancels 20,000 jobs one by one is below it, or asks 1,000 times a second for 20 s.
+useless_messages_max: Final = 25_000.0
+useless_messages_per_s: Final = 200.0
+#: What all peers may owe together, and how fast that falls: a sixth of a core.
+useless_together_messages_max: Final = 50_000.0
+useless_together_messages_per_s: Final = 5_000.0
+#: What a peer may owe while all together owe too much.
+useless_pressed_messages: Final = 50.0
+#: Who passes these bounds is not listened to for so long: as long as a lost master is waited for.
+flood_mute_s: Final = 5.0
+#: A hello counts for so many. Nodes say two a second while they are refused.
+hello_messages: Final = 20.0
+#: Of a refusal: the message was read, and an answer made.
+refusal_messages: Final = 2.0
+#: Rows of an answer that count as one message more; and what one answer counts for at most, or
+#: `top` could not look at 100,000 jobs.
+rows_per_message: Final = 4
+answer_messages_max: Final = 50.0
+#: New members at once, and how many a second after that. 10,000 slaves that come back after a
+#: restart are let in twice; each costs some 60 µs.
+newcomers_max: Final = 20_000
+newcomers_per_s: Final = 200.0
+#: Slaves and clients that the master knows at once. Of lost slaves so many are shown: they are
+#: looked at each tick.
+clients_max: Final = 20_000
+lost_slaves_max: Final = 2_000
+#: Addresses of memorias in a status.
+memorias_shown_max: Final = 16
+#: Codes by which refusals are counted; ours are twenty.
+refusal_codes_max: Final = 64
+#: A connection has so long for ZMTP's handshake, and so long for its first message.
+handshake_ms: Final = 5_000
+speechless_s: Final = 30.0
+#: Above this part of the file descriptors nobody new is taken, and who is no member has to go.
+connections_percent: Final = 90.0
+#: How often each kind of refusal is logged.
+refusals_logged_s: Final = 60.0
+#: Bytes on one connection without an end of the message. libzmq keeps all frames of a message
+#: until the last has come, and its own bounds are for single frames and whole messages.
+message_bytes_max: Final = 256 * MIB
+#: News of connections that are read in one tick, of each bound socket: a tick is soon over, and a
+#: storm of strangers too.
+connections_told_max: Final = 20_000
+#: Connections whose bytes are looked at in one tick; the others are next.
+connections_looked_max: Final = 1_000
+
 # --- Metrics and alerts -----------------------------------------------------------------------
 
-#: Nodes that a memoria remembers.
+#: Nodes that a memoria remembers, and slaves that a master takes.
 nodes_max: Final = 20_000
 #: Slaves of `hpczmq simulate`: a gigabyte of memory or so; and its longest run, in simulated
 #: seconds: jobs that take a month are not hung.
@@ -232,6 +286,11 @@ assert connection_silent_s <= lost_heartbeats * heartbeat_s_default, "hello need
 assert tick_s < turn_s_max, "a quiet turn takes a tick"
 assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with a buffer"
 assert items_per_job_max <= tasks_per_job_max
+assert answer_messages_max * 2 < useless_messages_per_s, "who asks twice a second never owes much"
+assert hello_messages / hello_s < useless_messages_per_s, "nor does who is refused"
+assert body_bytes_max + report_held_bytes_max + buffer_bytes_max < message_bytes_max
+assert dial_ms < handshake_ms < 1_000 * speechless_s
+assert 2 * items_per_job_max < values_max, "a whole map is one message"
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"
 assert retry_s_min <= retry_s_max
 assert probation_s < quarantine_window_s, "what it was in quarantine for still counts after it"

@@ -313,6 +313,14 @@ class SlaveInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """How often something was refused for one reason."""
+
+    code: Name
+    times: Count
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterInfo:
     """The cluster in one line, as `status` shows it."""
 
@@ -335,6 +343,10 @@ class ClusterInfo:
     frames_dropped: Count
     #: Where the memorias answer (their ROUTER).
     memorias: Annotated[tuple[Text, ...], Bounds(0, limits.rows_max)]
+    #: Connections at the master's ports, members or not.
+    connections: Count = 0
+    #: What was refused or dropped since the start, by the code that its sender was told.
+    refused: Annotated[tuple[Refusal, ...], Bounds(0, 2 * limits.refusal_codes_max)] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,9 @@ def cluster(row: ClusterInfo) -> Text:
         f"slaves    {row.slaves} with {count(row.slots, 'slot')}, policy {shown(row.policy)}",
         f"jobs      {row.jobs_running} running, {row.jobs_queued} queued, {row.jobs_ended} ended",
         f"tasks     {running}, {row.tasks_done:,} done",
-        f"clients   {row.clients}, {row.frames_dropped} broken messages dropped",
+        f"clients   {row.clients}, {row.frames_dropped} broken messages dropped,"
+        f" {count(row.connections, 'connection')}",
+        f"refused   {', '.join(f'{shown(r.code)} {r.times:,}' for r in row.refused) or 'nothing'}",
         f"memorias  {', '.join(map(shown, row.memorias)) or 'none'}",
     )
     return Text("\n".join(lines))

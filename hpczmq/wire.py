@@ -130,11 +130,31 @@ def unpack(data: Buffer, lists: bool = False) -> Any:
     Raises:
         ProtocolError: the bytes are not one msgpack value.
     """
+    count = _counter() if len(data) > limits.values_counted_bytes else None
     try:
         # A timestamp, which msgpack reads without asking us, comes as a number.
-        return msgpack.unpackb(data, use_list=lists, ext_hook=_no_extension, timestamp=1)
+        return msgpack.unpackb(
+            data, use_list=lists, ext_hook=_no_extension, timestamp=1, list_hook=count,
+            object_hook=count, max_array_len=limits.values_max, max_map_len=limits.values_max,
+        )  # fmt: skip
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError("msgpack", shown(str(error) or type(error).__name__)) from None
+
+
+def _counter() -> Callable[[Any], Any]:
+    """A hook that lets lists and dicts pass until their values are too many: an empty dict is one
+    byte to send, and 64 to have.
+    """
+    left = limits.values_max
+
+    def count(made: Any) -> Any:
+        nonlocal left
+        left -= 1 + len(made)
+        if left < 0:
+            raise ValueError(f"more than {limits.values_max} values")
+        return made
+
+    return count
 
 
 def _no_extension(code: int, data: bytes) -> Any:

@@ -56,6 +56,7 @@ class Master:
             ),
             spares_saturated=config.spare_saturated,
         )
+        self.core.state.quota = self.shell.quota  # who floods is stopped before it is decoded
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -71,13 +72,15 @@ class Master:
         """Once round: everything that has arrived, then placement, then the clock."""
         if self.router in self.shell.poll():
             before = self.shell.frames_dropped
-            for (peer,), message, buffers in self.shell.messages(self.router, heads=1):
+            for (peer,), message, buffers in self.shell.messages(self.router, heads=1, cost=0):
                 self.handle(Received(bytes(peer), message, buffers))
             # The core counts those that it drops itself.
             self.core.state.frames_dropped += self.shell.frames_dropped - before
         self.handle(Turn())
-        if self.shell.tick_due(self.shell.clock.now()):
+        now = self.shell.clock.now()
+        if self.shell.tick_due(now):
             self.handle(Tick())
+            self.shell.inspect(self.core.state.is_member, now)
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for, and what follows from that."""

@@ -21,7 +21,7 @@ from hpczmq.memory import (
     Tick,
 )
 from hpczmq.messages import PROTOCOL
-from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
+from hpczmq.nodes.shell import SOFTWARE, Shell, nobody, say_ready
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Memoria:
             self.handle(Stop())
         elif self.shell.tick_due(now):
             self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+            self.shell.inspect(nobody, now)
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for."""

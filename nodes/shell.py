@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import resource
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
-from hpczmq import limits, wire
+from hpczmq import descriptors, limits, wire
 from hpczmq._version import __version__
 from hpczmq.clock import Clock
 from hpczmq.errors import ProtocolError
@@ -24,6 +24,7 @@ from hpczmq.messages import Message, Reject
 from hpczmq.model import Metrics
 from hpczmq.nodes.sampler import Sampler
 from hpczmq.plain import block
+from hpczmq.quota import Quota, flooded
 from hpczmq.transport import Socket, Sockets
 
 log = logging.getLogger(__name__)
@@ -47,12 +48,16 @@ class Shell:
         #: Messages that could not be used, and who sent some; each sender is logged once.
         self.frames_dropped = 0
         self._complained: set[bytes] = set()
+        #: Who says too much, and what was refused.
+        self.quota = Quota(self.clock.now())
+        #: When a kind of refusal was logged last.
+        self._alerts: dict[str, float] = {}
         self._sampler = Sampler()
         self._tick_s = self._sample_s = float("-inf")
         self._lifeline = sys.stdin.fileno() if lifeline else None
         if self._lifeline is not None:
             self.sockets.watch(self._lifeline)
-        _raise_descriptor_limit()
+        descriptors.raise_limit()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which is what nohup is for
@@ -90,22 +95,48 @@ class Shell:
         return self._sampler.sample()
 
     def messages(
-        self, socket: Socket, heads: int = 0
+        self, socket: Socket, heads: int = 0, cost: float = 1.0
     ) -> Iterator[tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]]]:
         """What has arrived at a socket: head frames, message, buffers.
 
-        Junk is counted, and where the socket has several peers its sender is told.
+        Junk is counted, and where the socket has several peers its sender is told. There each
+        message has a cost too, and whoever floods us is not listened to.
         """
+        now = self.clock.now()
         for frames in socket.receive():
+            peer = bytes(frames[0]) if heads else b""
+            if heads and self.quota.is_muted(peer, now):
+                continue
             try:
                 message, buffers = wire.decode(frames[heads:])
             except ProtocolError as error:
-                self.drop(frames[0] if heads else b"", error)
+                self.drop(peer, error)
                 if heads:
-                    reject = Reject(0, error.code, error.reason[: limits.text_chars_max])
-                    socket.send(wire.encode(reject), bytes(frames[0]))
+                    self._refuse(socket, peer, error, now)
+                continue
+            if heads and cost and self.quota.charge(peer, cost, now):
+                self._refuse(socket, peer, flooded(), now)
                 continue
             yield frames[:heads], message, buffers
+
+    def _refuse(self, socket: Socket, peer: bytes, error: ProtocolError, now: float) -> None:
+        self.quota.count(error.code)
+        if self.quota.charge(peer, limits.refusal_messages, now):
+            error = flooded()
+        reject = Reject(0, error.code, error.reason[: limits.text_chars_max])
+        socket.send(wire.encode(reject), peer)
+
+    def inspect(self, is_member: Callable[[bytes], bool], now: float) -> None:
+        """Look at who is connected to our sockets; who has to go is cut, counted and logged."""
+        self.quota.forget(now)
+        cut = Counter(self.sockets.inspect(is_member, now))
+        self.quota.connections = self.sockets.connections
+        for why, times in cut.items():
+            self.quota.count(why, times)
+            if self._alerts.get(why, float("-inf")) < now - limits.refusals_logged_s:
+                self._alerts[why] = now
+                total, there = self.quota.refused[why], self.sockets.connections
+                log.warning("%s: refused %d so far, %d are connected", why, total, there)
 
     def drop(self, peer: wire.Buffer, error: ProtocolError) -> None:
         """Count a message that can't be used; say so the first time."""
@@ -116,6 +147,11 @@ class Shell:
             # Without a handshake, as ZMTP 1 had none, a peer's id is whatever it sent.
             name = known.hex()[:_ID_DIGITS] or "the master"
             log.warning("dropped a message of %s: %s", name, error)
+
+
+def nobody(peer: bytes) -> bool:
+    """Who is a member of a node that only answers."""
+    return False
 
 
 def say_ready(**facts: Any) -> None:
@@ -141,9 +177,3 @@ def set_up_logging(stream: TextIO, level: str) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LogFormat())
     logging.basicConfig(level=level.upper(), handlers=[handler])
-
-
-def _raise_descriptor_limit() -> None:
-    """At the soft limit an accept loop spins without a word; the hard one is ours to use."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

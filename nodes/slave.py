@@ -15,7 +15,7 @@ from hpczmq.errors import BindError
 from hpczmq.kernels import capabilities
 from hpczmq.messages import PROTOCOL
 from hpczmq.nodes.sampler import machine_memory_bytes
-from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
+from hpczmq.nodes.shell import SOFTWARE, Shell, nobody, say_ready
 from hpczmq.nodes.slots import Slots
 from hpczmq.worker import (
     Action,
@@ -109,6 +109,7 @@ class Slave:
         elif self.shell.tick_due(now):
             self.slots.look()
             self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+            self.shell.inspect(nobody, now)
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for."""

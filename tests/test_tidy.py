@@ -33,22 +33,25 @@ MAY_IMPORT = {
     "spawn": "",
     "confine": "",
     "needs": "",
+    "quota": "",
+    "doorman": "",
+    "descriptors": "",
     "model": "needs",
     "config": "model needs",
     # What is said, and how.
     "messages": "model",
     "wire": "messages model",
     "arrays": "wire",
-    "transport": "wire",
+    "transport": "descriptors doorman wire",
     # The machines, which are pure, and the shells around them.
     "alerts": "messages model",
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
-    "scheduler": "alerts messages model",
-    "nodes": "alerts arrays clock config confine cores kernels memory messages model needs"
-    " partition scheduler spawn transport wire worker",
+    "scheduler": "alerts messages model quota",
+    "nodes": "alerts arrays clock config confine cores descriptors kernels memory messages model"
+    " needs partition quota scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts kernels memory membership messages model nodes scheduler session wire"
     " worker",

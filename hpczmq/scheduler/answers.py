@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from hpczmq import limits
 from hpczmq.messages import Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
-from hpczmq.model import About, ClusterInfo, JobInfo, JobState, Requires, SlaveInfo
+from hpczmq.model import About, ClusterInfo, JobInfo, JobState, Refusal, Requires, SlaveInfo
 from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
 from hpczmq.scheduler.states import TaskState
 
@@ -25,7 +27,7 @@ def answer(state: ClusterState, ask: Ask, now: float) -> Message:
         return JobsAnswer(ask.request, _that_fit(rows))
     if ask.about is About.SLAVES:
         slaves = [s for s in state.slaves.values() if not ask.names or s.name in ask.names]
-        return SlavesAnswer(ask.request, tuple(slave_info(s, now) for s in slaves))
+        return SlavesAnswer(ask.request, _slaves_that_fit(slaves, now))
     return Reject(ask.request, "not here", "ask a memoria; `status` says where they are")
 
 
@@ -39,6 +41,19 @@ def _that_fit(rows: list[JobInfo]) -> tuple[JobInfo, ...]:
             break
         first -= 1
     return tuple(rows[first:])
+
+
+def _slaves_that_fit(slaves: list[SlaveRecord], now: float) -> tuple[SlaveInfo, ...]:
+    """The first slaves, as many as one message takes: what they say of themselves may be long."""
+    room, rows = limits.body_bytes_max - _NUMBERS_BYTES, []
+    for slave in slaves[: limits.rows_max]:
+        row = slave_info(slave, now)
+        texts = (row.name, row.address, row.reason, *row.labels)
+        room -= 4 * sum(map(len, texts)) + 5 * len(row.labels) + 2 * _NUMBERS_BYTES
+        if room < 0:
+            break
+        rows.append(row)
+    return tuple(rows)
 
 
 def unknown_job(request: int, name: str) -> Reject:
@@ -167,5 +182,11 @@ def cluster_info(state: ClusterState, now: float) -> ClusterInfo:
         tasks_done=state.tasks_done,
         clients=sum(not client.address for client in state.clients.values()),
         frames_dropped=state.frames_dropped,
-        memorias=tuple(c.address for c in state.clients.values() if c.address),
+        memorias=tuple(
+            islice(
+                (c.address for c in state.clients.values() if c.address), limits.memorias_shown_max
+            )
+        ),
+        connections=state.quota.connections,
+        refused=tuple(Refusal(code, times) for code, times in sorted(state.quota.refused.items())),
     )

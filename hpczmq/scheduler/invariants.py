@@ -42,8 +42,9 @@ def _check_job(state: ClusterState, job: JobRecord) -> None:
     for index, due_s in job.due.items():
         assert (job.id, index, due_s) in alarms, f"{job.id}/{index} will never be tried again"
     open_states = (TaskState.WAITING, TaskState.LEASED, TaskState.DELAYED)
-    closed = [index for index in job.failed_on if job.states[index] not in open_states]
-    assert not closed, f"{job.id}: {closed} have ended, and are still avoided"
+    remembered = (*job.failed_on, *job.taken_from)
+    closed = [index for index in remembered if job.states[index] not in open_states]
+    assert not closed, f"{job.id}: {closed} have ended, and are still remembered"
     waiting = _tasks(job, TaskState.WAITING)
     left = {i for i in waiting if job.was_placed(i)}.difference(job.returned)
     assert not left, f"{job.id}: {sorted(left)} will never be placed"

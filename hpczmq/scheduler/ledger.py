@@ -152,6 +152,7 @@ def give_back(state: ClusterState, lease: Lease, now: float) -> None:
     """End a lease whose slave won't answer: its open tasks wait again, or go on elsewhere."""
     job = state.jobs[lease.job]
     for index in sorted(lease.open):
+        job.taken_from.setdefault(index, set()).add(lease.holder)
         if let_go(job, index, lease.id):
             continue
         del job.leases[index]
@@ -171,6 +172,13 @@ def let_go(job: JobRecord, index: int, lease: int) -> bool:
         job.leases[index] = job.second.pop(index)
         return True
     return False
+
+
+def note_taken(state: ClusterState, job: JobRecord, index: int) -> None:
+    """Remember who has a task that is to run again."""
+    for id in (job.leases.get(index), job.second.get(index)):
+        if id is not None:
+            job.taken_from.setdefault(index, set()).add(state.leases[id].holder)
 
 
 def release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
@@ -270,6 +278,7 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.doubled.clear()
     job.due.clear()
     job.failed_on.clear()
+    job.taken_from.clear()
     job.returned.clear()
     # Its input is of no use any more, and may be large.
     job.order = job.places = job.costs = ()

@@ -54,9 +54,11 @@ from hpczmq.messages import (
     Submitted,
 )
 from hpczmq.model import About, JobState, Metrics, Policy, Role, SlaveState, Status
+from hpczmq.quota import flooded
 from hpczmq.scheduler import (
     alarms,
     delivery,
+    floods,
     ledger,
     members,
     outcomes,
@@ -132,6 +134,12 @@ class Scheduler:
 
     def _received(self, event: Received, now: float) -> None:
         state, peer, message = self.state, event.peer, event.message
+        if state.quota.is_muted(peer, now):
+            return
+        if floods.is_too_much(state, peer, message, now):
+            told = flooded()
+            self._send(peer, Reject(0, told.code, told.reason))
+            return
         if isinstance(message, Ping):
             self._send(
                 peer, Pong(message.request, Role.MASTER, state.cluster, state.software, Metrics())
@@ -152,10 +160,12 @@ class Scheduler:
         if hello.protocol != PROTOCOL:
             reason = f"{hello.name} speaks protocol {hello.protocol}, this master {PROTOCOL}"
             self._send(peer, Reject(0, "protocol", _cut(f"{reason}: install the same version")))
-        elif hello.role is Role.SLAVE:
-            members.join_slave(self.state, peer, hello, now)
         elif hello.role is Role.MASTER:
             self._send(peer, Reject(0, "role", "a master does not join another one"))
+        elif not floods.lets_in(self.state, peer, hello, now):
+            pass  # it will say hello again
+        elif hello.role is Role.SLAVE:
+            members.join_slave(self.state, peer, hello, now)
         else:
             members.join_client(self.state, peer, hello, now)
 
@@ -320,6 +330,8 @@ class Scheduler:
         self.state.actions.append(Publish(self.state.control))
 
     def _send(self, peer: bytes, message: Message) -> None:
+        if isinstance(message, Reject):
+            self.state.quota.count(message.code)
         self.state.actions.append(Send(peer, message))
 
     def _reject(self, peer: bytes, code: str, reason: str) -> None:

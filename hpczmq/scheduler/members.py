@@ -274,13 +274,13 @@ def leave(state: ClusterState, peer: bytes) -> None:
 def tick(state: ClusterState, now: float) -> None:
     """Look at the clock: who is silent, who is lost, who can be forgotten."""
     beat_s = state.heartbeat_s
+    _forget_lost(state)
     for slave in list(state.slaves.values()):
         _probation(state, slave, now)
         silent_s = now - slave.heard_s
         if slave.state.gone:
             if silent_s > limits.lost_shown_s:
-                _disconnect(state, slave)
-                del state.slaves[slave.instance]
+                _forget(state, slave)
             continue
         # Of a master that stood still itself nobody was heard: all it missed comes in now, and
         # so a slave is lost only when its silence was seen for a heartbeat.
@@ -288,7 +288,9 @@ def tick(state: ClusterState, now: float) -> None:
         if seen and silent_s > limits.lost_heartbeats * beat_s:
             lose(state, slave, f"silent for {silent_s:.1f} s", now)
         elif silent_s > _PROBE_HEARTBEATS * beat_s and slave.peer is not None:
-            state.actions.append(Send(slave.peer, Beat(0)))
+            if now - slave.probed_s >= beat_s / 2:
+                slave.probed_s = now
+                state.actions.append(Send(slave.peer, Beat(0)))
             if slave.state is slave.rest and silent_s > limits.silent_heartbeats * beat_s:
                 _move(slave, SlaveState.SILENT)
                 slave.doubted_s = now
@@ -301,6 +303,19 @@ def tick(state: ClusterState, now: float) -> None:
     if now - state.published_s >= beat_s:
         state.published_s = now
         state.actions.append(Publish(state.control))
+
+
+def _forget_lost(state: ClusterState) -> None:
+    """Of very many that are gone, as one stranger can make up, show the last ones only."""
+    if len(state.slaves) > limits.lost_slaves_max:
+        gone = [slave for slave in state.slaves.values() if slave.state.gone]
+        for slave in gone[: max(0, len(gone) - limits.lost_slaves_max)]:
+            _forget(state, slave)
+
+
+def _forget(state: ClusterState, slave: SlaveRecord) -> None:
+    _disconnect(state, slave)
+    del state.slaves[slave.instance]
 
 
 def _move(slave: SlaveRecord, new: SlaveState) -> None:

@@ -35,7 +35,10 @@ def accept(
     job = state.jobs.get(report.job)
     if job is None or job.state.ended:
         return  # nobody waits for it; the acknowledgement lets the slave forget it
-    fresh = [o for o in report.outcomes if _is_news(job, o, report.lease)]
+    news = [o for o in report.outcomes if _is_news(job, o, report.lease)]
+    fresh = [o for o in news if _was_given(job, slave, report.lease, o.index)]
+    if len(fresh) < len(news):
+        state.quota.count("not assigned", len(news) - len(fresh))
     attempts.note(state, job, slave, report, fresh, now)
     fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
     if len(fresh) < len(report.outcomes):
@@ -55,6 +58,15 @@ def accept(
         deliver(state, job, now)
     ledger.enqueue(state, job)
     ledger.maybe_end(state, job, now)
+
+
+def _was_given(job: JobRecord, slave: SlaveRecord, reported: int, index: int) -> bool:
+    """Whether a slave was given a task: in a lease that it holds, or in one that was taken from it
+    while it was away. Nobody else has a say in what becomes of a task.
+    """
+    lease = slave.leases.get(reported)
+    held = lease is not None and lease.job == job.id and index in lease.open
+    return held or slave.instance in job.taken_from.get(index, ())
 
 
 def _is_news(job: JobRecord, outcome: Outcome, reported: int) -> bool:
@@ -129,6 +141,7 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
     ledger.move_task(state, job, index, TaskState.DONE if good else TaskState.FAILED, now)
     job.due.pop(index, None)
     job.failed_on.pop(index, None)
+    job.taken_from.pop(index, None)
     state.tasks_done += 1
     if not good and not job.cause:
         place, text = f"task {index}: ", outcome.value.decode(errors="replace")
@@ -139,6 +152,7 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
     """Let a task that lost its worker wait again, before the others; one that raised, later."""
     index = outcome.index
+    ledger.note_taken(state, job, index)
     ledger.release(state, job, index, lease)
     if outcome.status is Status.ERROR:
         ledger.move_task(state, job, index, TaskState.DELAYED, now)

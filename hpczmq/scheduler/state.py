@@ -14,6 +14,7 @@ from hpczmq import limits
 from hpczmq.alerts import Watcher
 from hpczmq.messages import Control, Message, Submit
 from hpczmq.model import JobState, Metrics, SlaveState, Status, Usage
+from hpczmq.quota import Quota
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.queue import Queue
 from hpczmq.scheduler.states import TaskState
@@ -121,6 +122,9 @@ class JobRecord:
     tries: dict[int, int] = field(default_factory=dict)
     #: Where each open index has failed by itself, by instance, and when.
     failed_on: dict[int, dict[bytes, float]] = field(default_factory=dict)
+    #: By open task: slaves that it was taken from. They may have run it all the same, and then
+    #: their results are welcome.
+    taken_from: dict[int, set[bytes]] = field(default_factory=dict)
     #: When the next try of each DELAYED index is due, and of no other.
     due: dict[int, float] = field(default_factory=dict)
     #: Attempts that went wrong, and how those tasks came out at last; oldest first.
@@ -253,6 +257,8 @@ class SlaveRecord:
     watchers: list[Watcher] = field(default_factory=list)
     #: The saturation alert that keeps new work away from it; empty: none.
     saturated: str = ""
+    #: When it was last asked for a sign of life.
+    probed_s: float = float("-inf")
     #: Newest control generation that it has acknowledged.
     generation: int = 0
     #: Of a LOST one: whom its loss was counted against.
@@ -338,6 +344,10 @@ class ClusterState:
     leases_made: int = 0
     tasks_done: int = 0
     frames_dropped: int = 0
+    #: Who says too much, and what was refused.
+    quota: Quota = field(default_factory=Quota)
+    #: When room was last made for new clients.
+    cleared_s: float = float("-inf")
     #: When stragglers were last looked for.
     seen_s: float = float("-inf")
     #: When the control state was last published.
@@ -348,3 +358,7 @@ class ClusterState:
     )
     #: What the event at hand has asked for so far.
     actions: list[Action] = field(default_factory=list)
+
+    def is_member(self, peer: bytes) -> bool:
+        """Whether a connection is a slave's, a client's or a memoria's."""
+        return peer in self.peers or peer in self.clients

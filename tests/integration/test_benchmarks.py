@@ -73,3 +73,16 @@ def test_the_scorecard_plays_a_fault_and_makes_its_page(tmp_path: Path) -> None:
     assert cell["lost"] == 0, cell
     assert cell["again"] == 1, "only what the worker was running is run again"
     assert "| a worker is killed | 0 · 1 · " in page.read_text()
+
+
+def test_the_benchmark_of_attacks_runs(tmp_path: Path) -> None:
+    data = tmp_path / "run.json"
+    options = ["--only", "queries", "halves", "--repeat", "1", "--seconds", "0.2"]
+    small = ["--smaller", "20", "--connections", "100", "--json", str(data)]
+    command = [sys.executable, "-m", "benchmarks.hostile", *options, *small]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run = json.loads(data.read_text())
+    assert set(run["attacks"]) == {"queries", "halves"}
+    assert all(row["tasks"] > 0 and row["images"] > 0 for row in run["attacks"].values())
+    assert "| queries | " in done.stdout

@@ -5,6 +5,7 @@ All of it happens while an image is computed, which comes out right.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import uuid
@@ -18,8 +19,8 @@ import zmq
 
 import hpczmq
 from hpczmq import wire
-from hpczmq.messages import PROTOCOL, Ack, Fetch, Hello, Message, Reject, Welcome
-from hpczmq.model import Role
+from hpczmq.messages import PROTOCOL, Ack, Ask, Fetch, Hello, Message, Reject, Welcome
+from hpczmq.model import About, Role
 from hpczmq.wire import Buffer
 from tests.integration.harness import DEADLINE_S, Lab, Program, until
 from tests.integration.pictures import LONG, same
@@ -201,3 +202,47 @@ def test_a_thousand_strangers_who_come_and_go_leave_nothing(nodes: list[Program]
     until(lambda: handles() <= before + 2, "their connections are gone")
     with hpczmq.Client(master.address) as client:
         assert client.status().slaves == 1
+
+
+def test_who_asks_without_end_is_told_so_and_others_go_on(nodes: list[Program]) -> None:
+    master, *_ = nodes
+    ask = wire.encode(Ask(1, About.STATUS))
+    with stranger(master.address) as talker, hpczmq.Client(master.address) as client:
+        assert isinstance(told(talker, wire.encode(hello())), Welcome)
+        job = client.submit(hpczmq.Job("julia", LONG))
+        heard: list[Message] = []
+
+        def ask_and_read() -> bool:
+            with contextlib.suppress(zmq.Again):
+                for _ in range(2_000):
+                    talker.send_multipart(ask, zmq.NOBLOCK)
+            while talker.poll(0):
+                heard.append(wire.decode(talker.recv_multipart())[0])
+            return any(isinstance(word, Reject) and word.code == "flood" for word in heard)
+
+        until(ask_and_read, "it is told to stop")
+        assert same(job.result(60), LONG)
+        refused = {refusal.code: refusal.times for refusal in client.status().refused}
+    assert refused["flood"] >= 1
+
+
+def test_connections_past_the_descriptors_are_cut_and_counted_and_members_stay(lab: Lab) -> None:
+    master = lab.master()
+    most = 200
+    psutil.Process(master.pid).rlimit(psutil.RLIMIT_NOFILE, (most, most))
+    lab.slave(master.address, "only")
+    host, port = master.address.removeprefix("tcp://").split(":")
+    with hpczmq.Client(master.address) as client, contextlib.ExitStack() as ends:
+        assert client.submit(hpczmq.Job("echo", {"value": 1})).result(60) == 1
+        for _ in range(2 * most):
+            with contextlib.suppress(OSError):
+                ends.enter_context(socket.create_connection((host, int(port)), timeout=1))
+
+        def refusals() -> int:
+            counted = {refusal.code: refusal.times for refusal in client.status().refused}
+            return counted.get("no room", 0)
+
+        until(refusals, "who says nothing is cut")
+        assert client.submit(hpczmq.Job("echo", {"value": 2})).result(60) == 2
+        assert [row.name for row in client.slaves()] == ["only"]
+    assert master.popen.poll() is None

@@ -31,6 +31,7 @@ WORLDS = 150
 
 def a_second_copy_is_accepted(patch: Patch) -> None:
     patch.setattr(outcomes, "_may_count", lambda job, index: job.was_placed(index))
+    patch.setattr(outcomes, "_was_given", lambda *args: True)
     patch.setitem(TASK_MOVES, (TaskState.DONE, TaskState.DONE), "sabotage")
 
 

@@ -22,6 +22,7 @@ from hpczmq.messages import (
 )
 from hpczmq.model import Outcome, SlaveState, Status, Task
 from hpczmq.scheduler.events import Tick as ServerTick
+from hpczmq.scheduler.states import TaskState
 from hpczmq.session import Follow, GiveUp, Gone, Tick, Turned, Wish
 from hpczmq.session import Received as Heard
 from hpczmq.worker import (
@@ -131,6 +132,21 @@ def test_what_a_lost_slave_still_reports_is_taken(world: World) -> None:
     assert world.record("s1").state is SlaveState.READY
     assert world.job(id).state.ended
     world.unseen.clear()
+
+
+def test_nobody_has_a_say_in_a_task_that_was_never_given_to_him(world: World) -> None:
+    """Not by its lease's number, which is easy to guess, nor by that of a lease of its own."""
+    peer, id = world.slave("s1"), world.submit(2)
+    first = world.place_one()
+    forger = world.slave("s2")
+    own = world.place_one()
+    index = first.tasks[0].index
+    for lease in (first.lease, own.lease, 999):
+        world.say(forger, Report(lease, lease, id, (value(index),)))
+        assert world.one(Ack).reports == (lease,), "so that an honest one forgets it"
+    assert world.state.quota.refused == {"not assigned": 3}
+    assert world.job(id).counts[TaskState.DONE] == 0
+    world.finish(peer, first)
 
 
 def test_a_slave_that_said_goodbye_is_shown_as_one_that_left(world: World) -> None:

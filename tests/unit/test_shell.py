@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hpczmq.nodes import shell as module
+from hpczmq import descriptors
 from hpczmq.nodes.shell import Shell
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 @pytest.fixture(autouse=True)
 def handlers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give the test run its own handlers back, and leave its limits alone."""
-    monkeypatch.setattr(module, "_raise_descriptor_limit", lambda: None)
+    monkeypatch.setattr(descriptors, "raise_limit", lambda: None)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():

@@ -82,7 +82,8 @@ INSIDE = {
     "Requires": "memory_bytes slots labels",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
-    " memorias",
+    " memorias connections refused",
+    "Refusal": "code times",
     "Alert": "rule node severity text value age_s",
     "NodeMetrics": "node age_s metrics",
 }

@@ -1,0 +1,115 @@
+"""What a message counts for in the quota of its sender, and who of the many gets in.
+
+Work costs nothing here: a new job, a report of a lease that its slave holds. The rest is charged by
+what it takes to handle, before it is handled.
+"""
+
+from __future__ import annotations
+
+from hpczmq import limits
+from hpczmq.messages import (
+    Ask,
+    Cancel,
+    Fetch,
+    Goodbye,
+    Heartbeat,
+    Hello,
+    Message,
+    Report,
+    Submit,
+)
+from hpczmq.model import About, Role
+from hpczmq.scheduler.members import leave
+from hpczmq.scheduler.state import ClusterState
+
+
+def is_too_much(state: ClusterState, peer: bytes, message: Message, now: float) -> bool:
+    """Charge a message to its sender; whether that one is muted from now on."""
+    cost = _cost(state, peer, message)
+    if not cost:
+        return False
+    # A heartbeat and a hello are what all nodes say, and many of them are no sign of a flood.
+    alone = isinstance(message, Heartbeat | Hello)
+    return state.quota.charge(peer, cost, now, alone=alone)
+
+
+def _cost(state: ClusterState, peer: bytes, message: Message) -> float:
+    match message:
+        case Report():
+            held = state.leases.get(message.lease)
+            known = held is not None and held.holder == state.peers.get(peer)
+            return 0.0 if known else 1.0 + len(message.outcomes) / 50
+        case Submit():  # said again by whoever waits long for the answer
+            return 0.25 if message.uid in state.uids else 0.0
+        case Hello():
+            return limits.hello_messages
+        case Heartbeat():
+            return 1.0 + len(message.leases) / 100
+        case Fetch():
+            return _again(state, peer, message)
+        case Ask():
+            rows = min(_rows(state, message) / limits.rows_per_message, limits.answer_messages_max)
+            return 1.0 + rows
+        case Cancel():
+            return 1.0 + len(message.jobs) / 50
+        case Goodbye():
+            return 0.0
+        case _:
+            return 1.0
+
+
+def _again(state: ClusterState, peer: bytes, fetch: Fetch) -> float:
+    """A client fetches each of its jobs every few seconds; what counts is what is sent again."""
+    client = state.clients.get(peer)
+    watch = client.watches.get(fetch.job) if client else None
+    if fetch.job not in state.jobs:
+        return 1.0
+    resent = 0
+    if watch is not None and watch.request != fetch.request:
+        resent = min(max(0, watch.cursor - fetch.cursor), fetch.credit)
+    return 0.05 + resent
+
+
+def _rows(state: ClusterState, ask: Ask) -> int:
+    """How much is looked at for an answer."""
+    if ask.about is About.STATUS:
+        return len(state.jobs) // 20
+    if ask.about is About.SLAVES:
+        return len(state.slaves)
+    return len(ask.names) or len(state.jobs)
+
+
+def lets_in(state: ClusterState, peer: bytes, hello: Hello, now: float) -> bool:
+    """Whether there is room for a node that says hello. Who is a member already is welcome.
+
+    One that is not let in is not answered, and says hello again: in a storm the answers would cost
+    more than the newcomers.
+    """
+    if hello.role is Role.SLAVE:
+        if hello.instance in state.slaves:
+            return True
+        room = len(state.slaves) < limits.nodes_max
+    else:
+        if peer in state.clients:
+            return True
+        room = len(state.clients) < limits.clients_max or _forget_silent(state, now)
+    if not room:
+        state.quota.count("full")
+        return False
+    if not state.quota.newcomer(now):
+        state.quota.count("newcomers")
+        return False
+    return True
+
+
+def _forget_silent(state: ClusterState, now: float) -> bool:
+    """Make room by forgetting the clients that don't beat; they would say hello again. Whether
+    there is room now. All of them are looked at, and so only once a heartbeat.
+    """
+    if now - state.cleared_s < state.heartbeat_s:
+        return False
+    state.cleared_s = now
+    late_s = now - limits.lost_heartbeats * state.heartbeat_s
+    for peer in [peer for peer, client in state.clients.items() if client.heard_s < late_s]:
+        leave(state, peer)
+    return len(state.clients) < limits.clients_max
