@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ class Chaos:
         self.world = world
         self.rng = world.setting.rng
         self.going = True
+        #: How often each fault has struck.
+        self.struck: Counter[str] = Counter()
         if world.settings.faults:
             self._next()
 
@@ -53,10 +56,10 @@ class Chaos:
 
         def strike() -> None:
             if self.going:
-                fault: Callable[[], None] = getattr(
-                    self, self.rng.choice(self.world.settings.faults)
-                )
+                name = self.rng.choice(self.world.settings.faults)
+                fault: Callable[[], None] = getattr(self, name)
                 fault()
+                self.struck[name] += 1
                 self._next()
 
         self.world.timeline.after(self.rng.expovariate(1.0 / every_s), strike)
@@ -72,6 +75,13 @@ class Chaos:
         network = self.world.setting.network
         if network.dealers:
             network.stall(self.rng.choice(network.dealers), self.rng.uniform(0.1, 4.0))
+
+    def part_connection(self) -> None:
+        """Nothing comes through one way, or both ways, and nobody is told."""
+        network = self.world.setting.network
+        if network.dealers:
+            up, down = self.rng.choice(((True, False), (False, True), (True, True)))
+            network.part(self.rng.choice(network.dealers), up, down, self.rng.uniform(0.1, 6.0))
 
     def crash_slave(self) -> None:
         """A slave is gone, with all that it knew."""

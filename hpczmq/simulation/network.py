@@ -65,6 +65,9 @@ class Connection:
     #: What would arrive later than this is lost.
     up_until_s: float = inf
     down_until_s: float = inf
+    #: Until then nothing comes through, and neither end knows.
+    up_parted_s: float = -inf
+    down_parted_s: float = -inf
 
 
 class Dealer:
@@ -128,6 +131,8 @@ class Network:
         self._timeline = timeline
         self._rng = rng
         self._trace = trace
+        #: What was lost in partitions: messages to the master, and from it.
+        self.parted_up = self.parted_down = 0
 
     # --- Connections --------------------------------------------------------------------------
 
@@ -192,6 +197,21 @@ class Network:
         if connection is not None:
             self._trace(dealer.name, "stands still for", f"{for_s:.2f} s")
             connection.up_s = connection.down_s = self._timeline.now + for_s
+
+    def part(self, dealer: Dealer, up: bool, down: bool, for_s: float) -> None:
+        """Let nothing through one way or both ways, on a connection that both ends take for
+        whole: a half-open link, a partition."""
+        connection, until_s = dealer.connection, self._timeline.now + for_s
+        if connection is not None:
+            self._trace(dealer.name, "is parted: up", up, "down", down, f"for {for_s:.2f} s")
+            connection.up_parted_s = until_s if up else connection.up_parted_s
+            connection.down_parted_s = until_s if down else connection.down_parted_s
+
+    def heal(self) -> None:
+        """End every partition."""
+        for dealer in self.dealers:
+            if dealer.connection is not None:
+                dealer.connection.up_parted_s = dealer.connection.down_parted_s = -inf
 
     def _forget(self, connection: Connection) -> None:
         self._peers.pop(connection.peer, None)
@@ -266,7 +286,9 @@ class Network:
         frames = _sealed(wire.encode(message, topic=topic))
         for dealer in self.dealers:
             lost = self._rng.random() < self.weather.published_loss
-            if dealer.connection is not None and topic in dealer.topics and not lost:
+            if dealer.connection is None or topic not in dealer.topics or lost:
+                continue
+            if not self._is_parted(dealer.connection, up=False):
                 self._timeline.after(self._delay(), self._publication(dealer, frames, message))
 
     def _arrival_s(self, before_s: float, frames: Sequence[bytes]) -> float:
@@ -277,10 +299,22 @@ class Network:
     def _delay(self) -> float:
         return self._rng.uniform(0.0001, self.weather.delay_s)
 
+    def _is_parted(self, connection: Connection, up: bool) -> bool:
+        """Whether a message gets lost in a partition now; counts it."""
+        parted_s = connection.up_parted_s if up else connection.down_parted_s
+        if self._timeline.now >= parted_s:
+            return False
+        self.parted_up += up
+        self.parted_down += not up
+        return True
+
     def _copies(self, up: bool, dealer: Dealer, message: Message) -> Sequence[float]:
         """How often a message arrives: for each time, how much later than it should."""
         if self.censor is not None and self.censor(up, dealer.name, message):
             self._trace(dealer.name, "lost by the test:", type(message).__name__)
+            return ()
+        connection = dealer.connection
+        if connection is not None and self._is_parted(connection, up):
             return ()
         dice = self._rng.random()
         if dice < self.weather.loss:

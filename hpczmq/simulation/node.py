@@ -26,6 +26,8 @@ class Setting:
         self.cancels: set[tuple[bytes, str]] = set()
         #: Whether things go wrong by chance: workers that don't start, and so on.
         self.faults = False
+        #: How much faster or slower than true time a clock may run at most, as a share.
+        self.drift = 0.0
         #: What the master's clock says, in seconds.
         self.master_now: Callable[[], float] = lambda: 0.0
 
@@ -43,13 +45,14 @@ class Node:
         self.paused_until_s = 0.0
         #: What happened while it stood still.
         self._backlog: deque[Callable[[], None]] = deque()
-        #: No two clocks agree.
+        #: No two clocks agree, neither on the time nor on how fast it passes.
         self._skew_s = self.rng.uniform(0.0, 1e5)
+        self.pace = 1.0 + setting.drift * self.rng.uniform(-1.0, 1.0) if setting.drift else 1.0
 
     @property
     def now(self) -> float:
         """What this node's clock says, in seconds."""
-        return self.timeline.now + self._skew_s
+        return self.timeline.now * self.pace + self._skew_s
 
     @property
     def paused(self) -> bool:

@@ -20,6 +20,7 @@ from hpczmq.simulation.work import Fate, SimJob
 FAULTS = (
     "break_connection",
     "stall_connection",
+    "part_connection",
     "crash_slave",
     "stop_slave",
     "kill_worker",
@@ -44,6 +45,8 @@ class Settings:
     heartbeat_s: float = 1.0
     policy: Policy = Policy.LEAST_LOADED
     weather: Weather = field(default_factory=Weather)
+    #: How much clocks may run too fast or too slow, as a share of time.
+    drift: float = 0.0
     #: Whether a test keeps its hands off this world, so that nothing may be done twice in it.
     calm: bool = True
     #: How long things go wrong, in seconds, which things, and how often.
@@ -94,6 +97,7 @@ def draw(rng: Random) -> Settings:
             published_loss=rng.choice((0.0, 0.3, 1.0)),
             bytes_per_s=rng.choice((inf, inf, 1000.0)),
         )
+        settings.drift = rng.choice((0.0, 1e-4, 0.02))
     return settings
 
 

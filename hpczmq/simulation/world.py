@@ -63,6 +63,7 @@ class World:
     def __enter__(self) -> Self:
         self._open.enter_context(tuned(self.settings.tuning))
         settings, setting = self.settings, self.setting
+        setting.drift = settings.drift
         setting.jobs += sorted((job for _, job in settings.orders), key=lambda job: job.number)
         self.master = MasterNode(setting, self.oracle, settings.heartbeat_s, settings.policy)
         self.slaves = [
@@ -100,7 +101,8 @@ class World:
         """From the first order to the last result, and all that must be true of it."""
         self.setting.faults = bool(self.settings.faults)
         self.setting.network.weather = self.settings.weather
-        chaos, users = Chaos(self), Users(self)
+        self.chaos = chaos = Chaos(self)
+        users = Users(self)
         self.run_for(self.settings.chaos_s)
         chaos.going = users.going = False
         self.finish(users.cleared)
@@ -109,6 +111,7 @@ class World:
         """Let nothing go wrong any more, and see everything come to its end."""
         self.setting.faults = False
         self.setting.network.weather = Weather()
+        self.setting.network.heal()
         self.setting.trace("--- from here on nothing goes wrong any more")
         for slave in self.slaves:
             slave.cpu_percent = 0.0

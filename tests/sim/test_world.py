@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,6 +81,22 @@ def test_the_worlds_are_not_all_alike() -> None:
     assert {fault for fault in FAULTS if drawn.count(fault) > SEEDS // 4} == set(FAULTS)
     assert sum(world.is_calm for world in worlds) >= SEEDS // 30
     assert any(world.settings.weather.loss for world in worlds)
+
+
+def test_every_fault_strikes_and_clocks_drift_apart() -> None:
+    struck: Counter[str] = Counter()
+    parted, paces = [0, 0], set()
+    for seed in range(40):
+        with World(seed) as world:
+            world.run()
+        struck += world.chaos.struck
+        parted[0] += world.setting.network.parted_up
+        parted[1] += world.setting.network.parted_down
+        paces |= {node.pace for node in (world.master, *world.slaves, *world.memorias)}
+    assert {fault for fault in FAULTS if struck[fault] > 5} == set(FAULTS)
+    assert min(parted) > 100, "a partition cuts both ways"
+    assert min(paces) < 0.99
+    assert max(paces) > 1.01
 
 
 def test_a_failure_names_its_seed_first_and_how_to_see_it_again() -> None:
