@@ -16,6 +16,7 @@ from hpczmq import config, limits, transport, wire
 from hpczmq.clock import Clock
 from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
+from hpczmq.items import Items
 from hpczmq.kernels import get
 from hpczmq.messages import (
     AlertsAnswer,
@@ -134,7 +135,7 @@ class Client:
         """
         kernel = get(job.kernel)
         params = kernel.parse(job.params)
-        message = self._message(job, wire.pack(kernel.plain(params)), ())
+        message = self._message(job, wire.pack(kernel.plain(params)), Items())
         answer = self._ask(message, Submitted)
         try:
             return self._follow(answer.job, job.name, answer.tasks, kernel, params, path)
@@ -146,7 +147,7 @@ class Client:
         """Hand a job in without following it; gives back its id. Raises as `submit` does."""
         kernel = get(job.kernel)
         packed = wire.pack(kernel.plain(kernel.parse(job.params)))
-        return self._ask(self._message(job, packed, ()), Submitted).job
+        return self._ask(self._message(job, packed, Items()), Submitted).job
 
     def map(
         self,
@@ -168,17 +169,17 @@ class Client:
         """
         found = get(kernel)
         job = Job(kernel, {}, name, priority, timeout_s, requires, retries, deadline_s)
-        packed = tuple([wire.pack(found.plain(found.parse(item))) for item in items])
+        packed = [wire.pack(found.plain(found.parse(item))) for item in items]
         if len(packed) > limits.items_per_job_max:
             remedy = f"must be at most {limits.items_per_job_max}: cut it into several maps"
             raise ParameterError("items", len(packed), remedy)
-        size = sum(map(len, packed)) + 16 * len(packed)
+        size = sum(map(len, packed)) + 4 * len(packed) + limits.text_chars_max
         if size > limits.body_bytes_max:
             remedy = f"must be at most {limits.body_bytes_max} together: cut it into several maps"
             raise ParameterError("bytes of items", size, remedy)
         if not packed:
             return []
-        answer = self._ask(self._message(job, b"", packed), Submitted)
+        answer = self._ask(self._message(job, b"", Items.of(packed)), Submitted)
         sink = MapSink(len(packed), lambda: self._cancel_quietly(answer.job))
         self._pump.follow(answer.job, sink)
         return sink.futures
@@ -201,7 +202,7 @@ class Client:
         params = kernel.parse(wire.unpack(info.params))
         return self._follow(id, info.name, info.tasks, kernel, params, path)
 
-    def _message(self, job: Job, packed: bytes, items: tuple[bytes, ...]) -> Submit:
+    def _message(self, job: Job, packed: bytes, items: Items) -> Submit:
         uid = uuid.uuid4().bytes
         return Submit(
             0, uid, job.kernel, packed, items, job.name, job.priority,

@@ -42,8 +42,8 @@ rows_max: Final = 100_000
 tasks_per_job_max: Final = 10_000_000
 #: Items of one `map`; each carries its own parameters.
 items_per_job_max: Final = 1_000_000
-#: Items of one `map` whose capability the master asks for: 0.4 s, in which it hears nobody.
-items_checked_max: Final = 20_000
+#: Items of one `map` whose capability the master asks for: 0.1 s, in which it hears nobody.
+items_checked_max: Final = 5_000
 #: Jobs that are not ended yet; a submit past it is refused.
 jobs_open_max: Final = 100_000
 #: Ended jobs whose results the master keeps; the oldest are forgotten.

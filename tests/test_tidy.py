@@ -34,8 +34,9 @@ MAY_IMPORT = {
     "model": "needs",
     "config": "model needs",
     # What is said, and how.
-    "messages": "model",
-    "wire": "messages model",
+    "items": "model",
+    "messages": "items model",
+    "wire": "items messages model",
     "arrays": "wire",
     "transport": "wire",
     # The machines, which are pure, and the shells around them.
@@ -44,9 +45,9 @@ MAY_IMPORT = {
     "session": "membership messages model",
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
-    "scheduler": "alerts messages model",
-    "nodes": "alerts arrays clock config cores kernels memory messages model needs scheduler spawn"
-    " transport wire worker",
+    "scheduler": "alerts items messages model",
+    "nodes": "alerts arrays clock config cores items kernels memory messages model needs scheduler"
+    " spawn transport wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -65,7 +66,8 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "assembler clock config futures kernels messages model pump session transport wire",
+    "client": "assembler clock config futures items kernels messages model pump session transport"
+    " wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",

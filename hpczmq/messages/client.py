@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from hpczmq import limits
+from hpczmq.items import Items
 from hpczmq.messages.slave import Outcomes
 from hpczmq.model import (
     ANY_SLAVE,
@@ -35,7 +36,7 @@ class Submit:
     kernel: Name
     params: Packed
     #: Parameter sets of a `map`, one task each; empty for a job that the kernel splits.
-    items: Annotated[tuple[Packed, ...], Bounds(0, limits.items_per_job_max)]
+    items: Items
     name: Name
     priority: Annotated[int, Bounds(limits.priority_min, limits.priority_max)]
     timeout_s: Annotated[float, Bounds(0.0, limits.timeout_s_max)]

@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import inf
 
 from hpczmq import limits
+from hpczmq.items import Items
 from hpczmq.messages import Revoke
 from hpczmq.model import JobState, SlaveState
 from hpczmq.scheduler.actions import Forget, Send
@@ -245,7 +246,7 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.returned.clear()
     # Its input is of no use any more, and may be large.
     job.order = job.places = ()
-    job.tasks, job.submit = (), replace(job.submit, items=())
+    job.tasks, job.submit = (), replace(job.submit, items=Items())
     enqueue(state, job)
     state.ended.append(job.id)
     deliver(state, job, now)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hpczmq import limits, wire
+from hpczmq.items import Items
 from hpczmq.kernels.base import CancelFlag, Kernel
 from hpczmq.messages import Submit
 from hpczmq.nodes import tasks as module
@@ -85,7 +86,7 @@ def planned(
     monkeypatch: pytest.MonkeyPatch, kernel: Foreign, params: bytes = b"\x80", *items: bytes
 ) -> Planned | Unplannable:
     monkeypatch.setattr(module, "get", {"foreign": kernel}.__getitem__)
-    return plan(b"peer", Submit(1, bytes(16), "foreign", params, items, "", 2, 0.0))
+    return plan(b"peer", Submit(1, bytes(16), "foreign", params, Items.of(items), "", 2, 0.0))
 
 
 def reason(answer: Planned | Unplannable) -> str:
@@ -120,7 +121,7 @@ def test_parameters_that_are_no_dict_are_refused(
 def test_a_value_nested_deep_ends_nothing(kernel: str, field: str) -> None:
     params = b"\x81" + wire.pack(field) + b"\x91" * 990 + b"\x00"
     for items in ((), (params,)):
-        answer = plan(b"peer", Submit(1, bytes(16), kernel, params, items, "", 2, 0.0))
+        answer = plan(b"peer", Submit(1, bytes(16), kernel, params, Items.of(items), "", 2, 0.0))
         assert isinstance(answer, Planned) == (kernel == "echo" and field == "value")
 
 

@@ -380,7 +380,7 @@ def test_what_can_not_travel_is_a_type_error(value: object) -> None:
 
 
 def test_whole_numbers_are_taken_where_a_real_one_is_meant() -> None:
-    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3, [0, 1, []], 0, 0)
+    frames = body(32, 1, bytes(16), "echo", b"", [b"", b""], "", 2, 3, [0, 1, []], 0, 0)
     message, _ = wire.decode(frames)
     assert isinstance(message, Submit)
     assert (message.timeout_s, type(message.timeout_s)) == (3.0, float)
