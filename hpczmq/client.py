@@ -259,6 +259,10 @@ class Client:
         """Cancel every job that has not started; gives back which."""
         return self._ask(Cancel(0, (), queued=True), Done).names
 
+    def forget(self, ids: Iterable[str] = ()) -> tuple[str, ...]:
+        """Have the master forget ended jobs and their results, these or all; gives back which."""
+        return self._ask(Cancel(0, tuple(ids), ended=True), Done).names
+
     def policy(self, name: str) -> None:
         """Choose slaves by this policy from now on."""
         self._ask(SetPolicy(0, name), Done)

@@ -43,6 +43,8 @@ class Config:
     memory: str = "0"
     #: What a slave says of itself, for jobs that ask for it: "gpu=a100,room=3".
     labels: str = ""
+    #: What results may take on the master's disk ("200GiB"); "0": most of what is free there.
+    results: str = "0"
     cluster: str = "hpczmq"
     policy: str = Policy.LEAST_LOADED.value
     #: What counts how much for the policy `resources`.
@@ -168,6 +170,7 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "policy": (lambda text: text in policies, " or ".join(policies)),
         **dict.fromkeys(_WEIGHTS, (lambda n: 0 <= n <= heaviest, f"0..{heaviest:.0f}")),
         "memory": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 8GiB"),
+        "results": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 200GiB"),
         "labels": (lambda text: _reads(needs.labels, text), "like gpu=a100,room=3"),
         "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
         "name": printable,

@@ -13,12 +13,14 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import struct
 import tempfile
 from array import array
 from collections.abc import Sequence
 from typing import IO
 
+from hpczmq import limits
 from hpczmq.wire import Buffer
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,14 @@ class ResultStore:
         self._spools: dict[str, _Spool] = {}
         #: The chunk stored last, which is nearly always the one asked for next.
         self._last: tuple[str, int, Sequence[Buffer]] | None = None
+
+    def room(self) -> int:
+        """How many bytes the disk has for results now, in all; others write there too."""
+        folder = self._folder or tempfile.gettempdir()
+        try:
+            return shutil.disk_usage(folder).free * limits.results_disk_percent // 100
+        except OSError:
+            return limits.results_bytes_max
 
     def append(self, job: str, cursor: int, frames: Sequence[Buffer]) -> int:
         """Keep the frames of a job's next chunk; how many bytes of it the disk did not take."""

@@ -26,6 +26,7 @@ from hpczmq.messages.client import (
     SlavesAnswer,
     Submit,
     Submitted,
+    Taken,
 )
 from hpczmq.messages.everyone import (
     Control,
@@ -53,13 +54,13 @@ from hpczmq.messages.slave import (
 )
 
 #: Grows when a peer of the older number can't be understood any more.
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 
 Message = (
     Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
     | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
-    | Cancel | SetPolicy | Done | ExplainAnswer | Drain
+    | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
     | Sample | MetricsAnswer | AlertsAnswer
 )  # fmt: skip
 
@@ -69,7 +70,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
-    45: Drain,
+    45: Drain, 46: Taken,
     48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
 }  # fmt: skip
 
@@ -108,5 +109,6 @@ __all__ = [
     "SlavesAnswer",
     "Submit",
     "Submitted",
+    "Taken",
     "Welcome",
 ]

@@ -10,6 +10,7 @@ from hpczmq.items import Items
 from hpczmq.messages.slave import Outcomes
 from hpczmq.model import (
     ANY_SLAVE,
+    NO_QUEUE,
     About,
     AttemptInfo,
     Bounds,
@@ -65,6 +66,20 @@ class Fetch:
     job: Name
     cursor: Count
     credit: Annotated[int, Bounds(1, limits.chunk_credit)]
+    #: The queue that the job is of.
+    queue: Uid = NO_QUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """No more of this job's chunks, please; with `whole`, since all of it is here, its end too.
+
+    Lost, it costs no result: the job counts as one that nobody has taken.
+    """
+
+    job: Name
+    whole: bool
+    queue: Uid = NO_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +136,17 @@ class SlavesAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """End these jobs; with `queued`, all that have not started instead (`clear`)."""
+    """End these jobs; with `queued`, all that have not started instead (`clear`).
+
+    With `ended`, forget the results of these jobs, which have ended, or of all that have.
+    """
 
     request: Count
     jobs: Names
     queued: bool = False
+    ended: bool = False
+    #: The queue that the jobs are of.
+    queue: Uid = NO_QUEUE
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 from hpczmq import limits
 from hpczmq.messages.everyone import Leases
 from hpczmq.model import (
+    NO_QUEUE,
     NO_USAGE,
     Bounds,
     Count,
@@ -17,6 +18,7 @@ from hpczmq.model import (
     Packed,
     Seconds,
     Task,
+    Uid,
     Usage,
 )
 
@@ -57,6 +59,8 @@ class Report:
     outcomes: Outcomes
     #: What the worker used for them, and printed.
     usage: Usage = NO_USAGE
+    #: The queue that the lease is of: another master's lease may have the same number.
+    queue: Uid = NO_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
