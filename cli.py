@@ -193,7 +193,18 @@ def cancel(ids: Ids, master: Master = None, timeout: Timeout = None, json: Json 
     return commands.cancel(commands.Target(master, timeout, json), ids)
 
 
-question("clear", "limpiar-cola", commands.clear)
+@command("clear", "limpiar-cola")
+def clear(
+    ended: Annotated[
+        bool,
+        typer.Option("--ended", "--terminados", help="Forget ended jobs, and their results."),
+    ] = False,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """Cancel every job that has not started."""
+    return commands.clear(commands.Target(master, timeout, json), ended)
 
 
 # --- Looking ----------------------------------------------------------------------------------

@@ -103,6 +103,10 @@ class Client:
         """Cancel every job that has not started; gives back which."""
         return await asyncio.to_thread(self._sync.clear)
 
+    async def forget(self, ids: Iterable[str] = ()) -> tuple[str, ...]:
+        """See `hpczmq.Client.forget`."""
+        return await asyncio.to_thread(self._sync.forget, ids)
+
     async def drain(self, slaves: Iterable[str], *, undo: bool = False) -> tuple[str, ...]:
         """Give slaves nothing new; with `undo`, give them work again."""
         return await asyncio.to_thread(lambda: self._sync.drain(slaves, undo=undo))

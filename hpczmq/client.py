@@ -16,6 +16,7 @@ from hpczmq import config, limits, partition, transport, wire
 from hpczmq.clock import Clock
 from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
+from hpczmq.items import Items
 from hpczmq.kernels import get
 from hpczmq.messages import (
     AlertsAnswer,
@@ -165,17 +166,17 @@ class Client:
         """
         found = get(kernel)
         job = Job(kernel, {}, name, priority, timeout_s, requires, retries, deadline_s)
-        packed = tuple([wire.pack(found.plain(found.parse(item))) for item in items])
+        packed = [wire.pack(found.plain(found.parse(item))) for item in items]
         if len(packed) > limits.items_per_job_max:
             remedy = f"must be at most {limits.items_per_job_max}: cut it into several maps"
             raise ParameterError("items", len(packed), remedy)
-        size = sum(map(len, packed)) + 16 * len(packed)
+        size = sum(map(len, packed)) + 4 * len(packed) + limits.text_chars_max
         if size > limits.body_bytes_max:
             remedy = f"must be at most {limits.body_bytes_max} together: cut it into several maps"
             raise ParameterError("bytes of items", size, remedy)
         if not packed:
             return []
-        answer = self._ask(self._message(job, b"", packed), Submitted)
+        answer = self._ask(self._message(job, b"", Items.of(packed)), Submitted)
         sink = MapSink(len(packed), lambda: self._cancel_quietly(answer.job))
         self._pump.follow(answer.job, sink)
         return sink.futures
@@ -203,11 +204,9 @@ class Client:
         kernel = get(job.kernel)
         params = kernel.fitted(kernel.parse(job.params), lambda: self.status().slots)
         costs = partition.packed(kernel, params)
-        return params, self._message(job, wire.pack(kernel.plain(params)), (), costs)
+        return params, self._message(job, wire.pack(kernel.plain(params)), Items(), costs)
 
-    def _message(
-        self, job: Job, packed: bytes, items: tuple[bytes, ...], costs: bytes = b""
-    ) -> Submit:
+    def _message(self, job: Job, packed: bytes, items: Items, costs: bytes = b"") -> Submit:
         uid = uuid.uuid4().bytes
         return Submit(
             0, uid, job.kernel, packed, items, job.name, job.priority,
@@ -263,6 +262,10 @@ class Client:
     def clear(self) -> tuple[str, ...]:
         """Cancel every job that has not started; gives back which."""
         return self._ask(Cancel(0, (), queued=True), Done).names
+
+    def forget(self, ids: Iterable[str] = ()) -> tuple[str, ...]:
+        """Have the master forget ended jobs and their results, these or all; gives back which."""
+        return self._ask(Cancel(0, tuple(ids), ended=True), Done).names
 
     def policy(self, name: str) -> None:
         """Choose slaves by this policy from now on."""

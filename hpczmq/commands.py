@@ -207,11 +207,11 @@ def cancel(target: Target, ids: Sequence[str]) -> int:
     return _ended(target, ended, "cancelled")
 
 
-def clear(target: Target) -> int:
-    """Cancel every job that has not started."""
+def clear(target: Target, ended: bool = False) -> int:
+    """Cancel every job that has not started; or else forget every one that has ended."""
     with target.client() as client:
-        ended = client.clear()
-    return _ended(target, ended, "cleared")
+        names = client.forget() if ended else client.clear()
+    return _ended(target, names, "forgotten" if ended else "cleared")
 
 
 def _ended(target: Target, ids: Iterable[str], word: str) -> int:

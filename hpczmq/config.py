@@ -49,6 +49,8 @@ class Config:
     task_cpu_s: int = 0
     #: Variables that workers get beside the usual ones: NAME,NAME.
     worker_env: str = ""
+    #: What results may take on the master's disk ("200GiB"); "0": most of what is free there.
+    results: str = "0"
     cluster: str = "hpczmq"
     policy: str = Policy.LEAST_LOADED.value
     #: What counts how much for the policy `resources`.
@@ -177,6 +179,7 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "memory": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 8GiB"),
         "worker_memory": (_bounds_a_worker, f"off, or like 2GiB, at least {least >> 20}MiB"),
         "task_cpu_s": (lambda s: 0 <= s <= timeout_max, f"0..{timeout_max:.0f}"),
+        "results": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 200GiB"),
         "labels": (lambda text: _reads(needs.labels, text), "like gpu=a100,room=3"),
         "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
         "name": printable,

@@ -47,12 +47,26 @@ rows_max: Final = 100_000
 tasks_per_job_max: Final = 10_000_000
 #: Items of one `map`; each carries its own parameters.
 items_per_job_max: Final = 1_000_000
-#: Items of one `map` whose capability the master asks for: 0.4 s, in which it hears nobody.
-items_checked_max: Final = 20_000
+#: Items of one `map` whose capability the master asks for: 0.1 s, in which it hears nobody.
+items_checked_max: Final = 5_000
 #: Jobs that are not ended yet; a submit past it is refused.
 jobs_open_max: Final = 100_000
-#: Ended jobs whose results the master keeps; the oldest are forgotten.
+#: What open jobs take in the master's memory: parameters, items, a byte a task; past it a submit
+#: is refused. Sixteen of the largest maps, or 100 jobs of as many tasks as there may be.
+jobs_open_bytes_max: Final = 1024 * MIB
+#: Ended jobs whose results the master keeps; the oldest are forgotten, first what was taken.
 jobs_ended_max: Final = 1_000
+#: What they take in its memory, likewise.
+jobs_ended_bytes_max: Final = 256 * MIB
+#: Results of all jobs on the master's disk, unless configured (`results`); at this bound nothing
+#: new is taken in or placed until some were taken, or are forgotten.
+results_bytes_max: Final = 1 << 50
+#: Of the room on the disk at the master's start so much is for results: others write there too.
+results_disk_percent: Final = 90
+#: Results that the disk did not take, and that are in memory; the same happens then.
+unwritten_bytes_max: Final = 256 * MIB
+#: Alarms (next tries, deadlines) that are kept before those that came to nothing are taken out.
+alarms_kept: Final = 10_000
 #: Orders (cancel, clear, policy) whose answers the master can repeat: who misses one asks again
 #: within `resend_heartbeats`, and there are never so many in that time.
 orders_known_max: Final = 1_000
@@ -126,6 +140,10 @@ turn_s_max: Final = 1.0
 lease_work_s: Final = 0.03
 #: Tasks of one lease; at 1 µs a task the message is what costs, and 512 hide it.
 tasks_per_lease_max: Final = 512
+#: What they take together, before one more: what the network carries in some 10 ms.
+lease_bytes_max: Final = 4 * MIB
+#: Times that a task failed on a slave and succeeded elsewhere that are remembered of it.
+strikes_max: Final = 1_000
 #: The policy `resources` counts a round trip like an idle machine's at 0 and like this at 1.
 latency_high_s: Final = 0.1
 #: The weights of that policy, by which its parts are multiplied.
@@ -142,6 +160,13 @@ straggler_times: Final = 1.5
 stragglers_seen_max: Final = 10_000
 #: Worker processes of one slave.
 slots_max: Final = 1024
+#: Slaves that the master knows, those lost lately included, and connections of clients; whoever
+#: comes then is refused, and told so. One costs the master some 30 KB.
+slaves_max: Final = 20_000
+clients_max: Final = 10_000
+#: What a slave keeps for a master that does not acknowledge it: beyond this no new lease is
+#: begun. What runs goes on, and is kept too.
+kept_bytes_max: Final = 256 * MIB
 #: A task that killed its worker so often has failed.
 crash_limit: Final = 3
 #: Times that a task whose kernel raised may be run again, if its job wishes so.
@@ -203,6 +228,14 @@ stumbles_max: Final = 3
 
 #: Chunks of results that a client may have on their way for one job.
 chunk_credit: Final = 64
+#: Bytes of results that one client may have on their way: what waits for one that does not read.
+#: More than a fast network has on its way (1 GB/s for 10 ms), and little beside the master. One
+#: chunk may be larger, and goes alone.
+client_backlog_bytes_max: Final = 16 * MIB
+#: The same for all clients together; past it each may have one chunk on its way.
+clients_backlog_bytes_max: Final = 256 * MIB
+#: A client whose bytes have not moved for so long is cut off, and told.
+client_still_s: Final = 20.0
 #: Where sockets start to refuse (ZMQ_SNDHWM, ZMQ_RCVHWM). Credit keeps every peer below it.
 socket_messages_max: Final = 10_000
 #: Connections that wait to be accepted (at 100, 2,000 of them take 2.0 s instead of 0.3 s).
@@ -243,9 +276,7 @@ answer_messages_max: Final = 50.0
 #: restart are let in twice; each costs some 60 µs.
 newcomers_max: Final = 20_000
 newcomers_per_s: Final = 200.0
-#: Slaves and clients that the master knows at once. Of lost slaves so many are shown: they are
-#: looked at each tick.
-clients_max: Final = 20_000
+#: Of lost slaves so many are shown: they are looked at each tick.
 lost_slaves_max: Final = 2_000
 #: Addresses of memorias in a status.
 memorias_shown_max: Final = 16
@@ -299,6 +330,11 @@ assert tile_pixels_max**2 * 4 <= buffer_bytes_max, "the largest tile fits a buff
 assert overview_side_pixels_max**2 <= png_pixels_max, "the overview is a PNG file itself"
 assert tiff_tile_pixels % 16 == 0, "as TIFF wants it"
 assert chunk_credit < socket_messages_max, "credit ends before the socket's own mark"
+assert lease_bytes_max + 2 * value_bytes_max < body_bytes_max, "a lease and its parameters fit"
+assert client_backlog_bytes_max < client_still_s * slow_link_bytes_per_s, "a slow link is no stop"
+assert client_backlog_bytes_max <= clients_backlog_bytes_max
+assert body_bytes_max < jobs_open_bytes_max, "the largest submit fits a master without jobs"
+assert slaves_max <= nodes_max, "a memoria remembers each of them"
 assert report_held_bytes_max + value_bytes_max < body_bytes_max // 2, "a report is taken whole"
 assert crash_limit * log_told_chars_max < error_chars_max, "the cause is not cut off by the log"
 assert grace_s_default + farewell_s + worker_end_s < 10.0, "docker stop waits no longer"

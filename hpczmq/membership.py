@@ -76,7 +76,7 @@ class Membership:
                 self._control(message)
             case Reject(request=0, code=code, reason=reason):
                 # Of a member it is one message that was refused, and not the node.
-                if not self.joined or code in ("protocol", "role"):
+                if code in ("protocol", "role") or not (self.joined or code == "backlog"):
                     self.refused = f"{code}: {reason}"
                     self.joined = False
             case _:

@@ -32,6 +32,8 @@ Trace = Annotated[str, Bounds(0, limits.error_chars_max)]
 Line = Annotated[str, Bounds(0, limits.log_line_chars_max)]
 Packed = Annotated[bytes, Bounds(0, limits.value_bytes_max)]
 Uid = Annotated[bytes, Bounds(16, 16)]
+#: The queue of a master that has none of its own (in tests), and of who knows none.
+NO_QUEUE: Final = bytes(16)
 
 
 class Role(IntEnum):

@@ -37,6 +37,7 @@ from hpczmq.session import (
     Tick,
     Turned,
     Unfollow,
+    Warned,
     Wish,
 )
 from hpczmq.transport import Sockets
@@ -230,5 +231,7 @@ class Pump(threading.Thread):
             case Turned(_, why):
                 self.refused = why
                 self.met.set()
+            case Warned(reason):
+                log.warning("%s: this client was %s", self.address, reason)
             case _:
                 assert_never(action)

@@ -36,9 +36,10 @@ from hpczmq.messages import (
     SetPolicy,
     Submit,
     Submitted,
+    Taken,
     Welcome,
 )
-from hpczmq.model import JobInfo, Metrics, Outcome, Role
+from hpczmq.model import NO_QUEUE, JobInfo, Metrics, Outcome, Role
 
 Buffer = bytes | bytearray | memoryview
 #: A message that carries a `request` and waits for its answer.
@@ -152,7 +153,14 @@ class Turned:
     why: str = ""
 
 
-Action = Send | Answered | Arrived | Over | Gone | Turned
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """The master complains of this client, and goes on with it."""
+
+    reason: str
+
+
+Action = Send | Answered | Arrived | Over | Gone | Turned | Warned
 
 
 @dataclass(slots=True)
@@ -174,6 +182,8 @@ class Followed:
     #: The next chunk that is wanted, and the first one that was not asked for yet.
     cursor: int = 0
     asked: int = 0
+    #: Bytes of chunks that have arrived since the last fetch.
+    unsaid_bytes: int = 0
     #: Number of the last fetch, and when it was sent or answered last.
     request: int = 0
     sent_s: float = -inf
@@ -190,6 +200,10 @@ class Session:
         self.pending: dict[int, Pending] = {}
         #: By job id.
         self.followed: dict[str, Followed] = {}
+        #: Bytes of chunks, of all of them, of which the master does not know that they are here;
+        #: and since when.
+        self.unsaid_bytes = 0
+        self.unsaid_s = -inf
         self._actions: list[Action] = []
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -207,7 +221,8 @@ class Session:
                 self.followed.setdefault(job, Followed())
                 self._tick(now)
             case Unfollow(job):
-                self.followed.pop(job, None)
+                if self._forget(job) is not None:
+                    self._actions.append(Send(Taken(job, False, self._queue)))
             case Tick():
                 self._tick(now)
             case Stop():
@@ -235,12 +250,17 @@ class Session:
             case Ended(info=info):
                 followed = self.followed.get(info.id)
                 if followed is not None and followed.cursor >= message.chunks:
-                    del self.followed[info.id]
+                    self._forget(info.id)
                     self._actions.append(Over(info.id, info))
+                    self._actions.append(Send(Taken(info.id, True, self._queue)))
+            case Reject(0, "backlog", reason):
+                self._actions.append(Warned(reason))
+                for followed in self.followed.values():
+                    followed.sent_s = -inf
             case Reject(request=number) if number not in self.pending:
                 for job, followed in list(self.followed.items()):
                     if number and followed.request == number:
-                        del self.followed[job]
+                        self._forget(job)
                         self._actions.append(Gone(job, message.reason))
             case _:
                 pending = self.pending.pop(getattr(message, "request", 0), None)
@@ -250,9 +270,23 @@ class Session:
                     self._ask(Cancel(0, (message.job,)), given_up=True)
         self._tick(now)
 
+    @property
+    def _queue(self) -> bytes:
+        """The queue whose jobs are known here."""
+        welcome = self.membership.welcome
+        return NO_QUEUE if welcome is None else welcome.queue
+
+    def _forget(self, job: str) -> Followed | None:
+        followed = self.followed.pop(job, None)
+        if followed is not None:
+            self.unsaid_bytes -= followed.unsaid_bytes
+        return followed
+
     def _ask(self, request: Request, token: int = 0, *, given_up: bool = False) -> None:
         self.requests += 1
         wish = replace(request, request=self.requests)
+        if isinstance(wish, Cancel):
+            wish = replace(wish, queue=self._queue)
         self.pending[self.requests] = Pending(token, wish, given_up=given_up)
 
     def _give_up(self, token: int) -> None:
@@ -267,6 +301,7 @@ class Session:
         why = "the master was started anew, without its jobs"
         self._actions += [Gone(job, why) for job in self.followed]
         self.followed.clear()
+        self.unsaid_bytes = 0
         # By now another job may have the name of one that was to be ended.
         for number, pending in list(self.pending.items()):
             if isinstance(pending.request, Cancel):
@@ -288,9 +323,22 @@ class Session:
             return  # had it, or one before it was lost: the next fetch asks from there
         followed.cursor += 1
         followed.sent_s = now
+        chunk_bytes = sum([len(o.value) for o in chunk.outcomes]) + sum(map(len, buffers))
+        if not self.unsaid_bytes:
+            self.unsaid_s = now
+        followed.unsaid_bytes += chunk_bytes
+        self.unsaid_bytes += chunk_bytes
         self._actions.append(Arrived(chunk.job, chunk.slave, chunk.outcomes, buffers))
-        if followed.asked - followed.cursor <= limits.chunk_credit // 2:
+        if self.unsaid_bytes >= limits.client_backlog_bytes_max // 4:
+            self._tell(now)
+        elif followed.asked - followed.cursor <= limits.chunk_credit // 2:
             self._fetch(chunk.job, followed, now)
+
+    def _tell(self, now: float) -> None:
+        """Tell the master all that has arrived: so much more it may send."""
+        for job, followed in self.followed.items():
+            if followed.unsaid_bytes:
+                self._fetch(job, followed, now)
 
     def _fetch(self, job: str, followed: Followed, now: float, *, again: bool = False) -> None:
         """Give more credit; or, with `again`, ask anew, for something may have been lost."""
@@ -298,8 +346,10 @@ class Session:
             self.requests += 1
             followed.request = self.requests
         followed.sent_s = now
+        self.unsaid_bytes -= followed.unsaid_bytes
+        followed.unsaid_bytes = 0
         followed.asked = followed.cursor + limits.chunk_credit
-        fetch = Fetch(followed.request, job, followed.cursor, limits.chunk_credit)
+        fetch = Fetch(followed.request, job, followed.cursor, limits.chunk_credit, self._queue)
         self._actions.append(Send(fetch))
 
     def _tick(self, now: float) -> None:
@@ -318,7 +368,11 @@ class Session:
         for pending in self.pending.values():
             if pending.sent_s <= late_s:
                 pending.sent_s = now
+                if isinstance(pending.request, Cancel) and pending.request.queue == NO_QUEUE:
+                    pending.request = replace(pending.request, queue=self._queue)
                 self._actions.append(Send(pending.request))
         for job, followed in self.followed.items():
             if followed.sent_s <= late_s:
                 self._fetch(job, followed, now, again=True)
+        if self.unsaid_bytes and now - self.unsaid_s >= limits.tick_s:
+            self._tell(now)

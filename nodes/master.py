@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 from typing import assert_never
 
-from hpczmq import wire
+from hpczmq import needs, wire
 from hpczmq.config import Config
 from hpczmq.messages import Chunk
 from hpczmq.model import Policy
@@ -17,12 +17,14 @@ from hpczmq.nodes.tasks import plan
 from hpczmq.scheduler import Scheduler
 from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
 from hpczmq.scheduler.events import (
+    Choked,
     Event,
     Received,
     Stop,
     Tick,
     Turn,
     Unreachable,
+    Unwritten,
 )
 from hpczmq.scheduler.state import Weights
 from hpczmq.transport import Sent
@@ -55,6 +57,7 @@ class Master:
                 config.weight_alerts,
             ),
             spares_saturated=config.spare_saturated,
+            results_bytes_max=needs.memory_bytes(config.results, "results") or self.store.room(),
         )
         self.core.state.quota = self.shell.quota  # who floods is stopped before it is decoded
 
@@ -101,7 +104,8 @@ class Master:
                 self.publisher.send(wire.encode(message, topic=topic))
             case Store(job, cursor, slave, outcomes, buffers):
                 chunk = Chunk(job, cursor, slave, tuple(outcomes))
-                self.store.append(job, cursor, wire.encode(chunk, buffers))
+                kept_bytes = self.store.append(job, cursor, wire.encode(chunk, buffers))
+                return Unwritten(job, kept_bytes) if kept_bytes else None
             case Deliver(peer, job, cursor):
                 return self._deliver(peer, job, cursor)
             case Forget(job):
@@ -130,4 +134,5 @@ class Master:
         if sent is Sent.FULL:
             # Credit ends long before this mark: the peer does not read. It will ask again.
             log.warning("%s does not read what it is sent", peer.hex())
+            return Choked(peer)
         return None

@@ -101,10 +101,10 @@ def _common_capability(kernel: Kernel[Any, Any], items: Sequence[bytes]) -> str:
     Of a kernel that has only one, the first item tells. Of very many items some are asked; what
     the others lack, a slave says when it runs them.
     """
-    asked = list(items[:1])
+    every = len(items)
     if len(kernel.capabilities()) > 1:
-        asked = list(dict.fromkeys(items))
-        asked = asked[:: -(-len(asked) // limits.items_checked_max)]
+        every = -(-len(items) // limits.items_checked_max)
+    asked = dict.fromkeys(items[::every])
     needed = {_capability(kernel, kernel.parse(_names_and_values(item))) for item in asked}
     if len(needed) > 1:
         raise LocalError(

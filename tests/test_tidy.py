@@ -39,8 +39,9 @@ MAY_IMPORT = {
     "model": "needs",
     "config": "model needs",
     # What is said, and how.
-    "messages": "model",
-    "wire": "messages model",
+    "items": "model",
+    "messages": "items model",
+    "wire": "items messages model",
     "arrays": "wire",
     "transport": "descriptors doorman wire",
     # The machines, which are pure, and the shells around them.
@@ -49,12 +50,12 @@ MAY_IMPORT = {
     "session": "membership messages model",
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
-    "scheduler": "alerts messages model quota",
-    "nodes": "alerts arrays clock config confine cores descriptors kernels memory messages model"
-    " needs partition quota scheduler spawn transport wire worker",
+    "scheduler": "alerts items messages model quota",
+    "nodes": "alerts arrays clock config confine cores descriptors items kernels memory messages"
+    " model needs partition quota scheduler spawn transport wire worker",
     # All of them in one seeded world.
-    "simulation": "alerts kernels memory membership messages model nodes scheduler session wire"
-    " worker",
+    "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
+    " wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -74,7 +75,7 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "assembler clock config futures kernels messages model partition pump session"
+    "client": "assembler clock config futures items kernels messages model partition pump session"
     " transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",

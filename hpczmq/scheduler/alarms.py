@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from hpczmq import limits
 from hpczmq.model import JobState
@@ -21,6 +21,22 @@ def set_alarm(state: ClusterState, job: JobRecord, index: int, due_s: float) -> 
     """Have a task, or the job itself (−1), looked at when its time has come."""
     state.alarms_made += 1
     heappush(state.alarms, (due_s, state.alarms_made, job.id, index))
+    if len(state.alarms) > state.alarms_max:
+        _tidy(state)
+
+
+def _tidy(state: ClusterState) -> None:
+    """Take out what came to nothing: deadlines, above all, of jobs that have ended long before."""
+
+    def lives(due_s: float, id: str, index: int) -> bool:
+        job = state.jobs.get(id)
+        return (
+            job is not None and not job.state.ended and (index < 0 or job.due.get(index) == due_s)
+        )
+
+    state.alarms = [alarm for alarm in state.alarms if lives(alarm[0], alarm[2], alarm[3])]
+    heapify(state.alarms)
+    state.alarms_max = max(limits.alarms_kept, 2 * len(state.alarms))
 
 
 def ring(state: ClusterState, now: float) -> None:

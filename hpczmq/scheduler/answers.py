@@ -87,6 +87,8 @@ def job_info(state: ClusterState, job: JobRecord, now: float) -> JobInfo:
 def _why_waiting(state: ClusterState, job: JobRecord) -> str:
     if not job.waiting or job.leases:
         return ""
+    if state.full:
+        return f"waits: {state.full}"
     alive = [s for s in state.slaves.values() if not s.state.gone]
     if not alive:
         return "waits: no slave is here; start one with `hpczmq slave`"

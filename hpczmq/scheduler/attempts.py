@@ -44,10 +44,10 @@ def note(
     if died:
         _keep(state, job, slave, died, usage, now)
     _judge(state, job, slave, report, fresh, now)
-    known = job.crashes.keys() | job.tries.keys()
     for outcome in fresh:
-        told = outcome.status is not Status.CRASH and not outcome.status.good
-        if told or (outcome.status.good and outcome.index in known):
+        index, good = outcome.index, outcome.status.good
+        told = outcome.status is not Status.CRASH and not good
+        if told or (good and (index in job.crashes or index in job.tries)):
             _keep(state, job, slave, [outcome], usage, now)
 
 

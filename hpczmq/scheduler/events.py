@@ -53,6 +53,21 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
+class Choked:
+    """A message could not be sent, because the connection takes no more."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unwritten:
+    """The disk did not take a chunk of a job: so many bytes of it stay in memory."""
+
+    job: str
+    kept_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """All that had arrived has been handled: the moment to place."""
 
@@ -67,4 +82,6 @@ class Stop:
     """The master is about to end."""
 
 
-Event = Received | Planned | Unplannable | Unreachable | Turn | Tick | Stop
+Event = (
+    Received | Planned | Unplannable | Unreachable | Choked | Unwritten | Turn | Tick | Stop
+)  # fmt: skip

@@ -72,7 +72,7 @@ def _job(state: ClusterState, job: JobRecord, now: float) -> Iterator[str]:
     )
     if row.cause:
         yield row.cause
-    if waiting:
+    if waiting and row.cause != f"waits: {state.full}":
         yield from _why_waiting(state, job)
     if job.due:
         first_s = max(0.0, min(job.due.values()) - now)
@@ -86,6 +86,8 @@ def _job(state: ClusterState, job: JobRecord, now: float) -> Iterator[str]:
 
 
 def _why_waiting(state: ClusterState, job: JobRecord) -> Iterator[str]:
+    if state.full:
+        yield f"nothing new is placed: {state.full}"
     offering = [s for s in state.slaves.values() if job.capability in s.capabilities]
     able = [s for s in offering if fits(s, job)]
     here = [s for s in able if s.state is SlaveState.READY and not s.saturated]

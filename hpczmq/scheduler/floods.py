@@ -19,7 +19,6 @@ from hpczmq.messages import (
     Submit,
 )
 from hpczmq.model import About, Role
-from hpczmq.scheduler.members import leave
 from hpczmq.scheduler.state import ClusterState
 
 
@@ -85,31 +84,8 @@ def lets_in(state: ClusterState, peer: bytes, hello: Hello, now: float) -> bool:
     One that is not let in is not answered, and says hello again: in a storm the answers would cost
     more than the newcomers.
     """
-    if hello.role is Role.SLAVE:
-        if hello.instance in state.slaves:
-            return True
-        room = len(state.slaves) < limits.nodes_max
-    else:
-        if peer in state.clients:
-            return True
-        room = len(state.clients) < limits.clients_max or _forget_silent(state, now)
-    if not room:
-        state.quota.count("full")
-        return False
-    if not state.quota.newcomer(now):
+    known = hello.instance in state.slaves if hello.role is Role.SLAVE else peer in state.clients
+    if not known and not state.quota.newcomer(now):
         state.quota.count("newcomers")
         return False
     return True
-
-
-def _forget_silent(state: ClusterState, now: float) -> bool:
-    """Make room by forgetting the clients that don't beat; they would say hello again. Whether
-    there is room now. All of them are looked at, and so only once a heartbeat.
-    """
-    if now - state.cleared_s < state.heartbeat_s:
-        return False
-    state.cleared_s = now
-    late_s = now - limits.lost_heartbeats * state.heartbeat_s
-    for peer in [peer for peer, client in state.clients.items() if client.heard_s < late_s]:
-        leave(state, peer)
-    return len(state.clients) < limits.clients_max

@@ -6,6 +6,7 @@ proportion to everything, so the real master does not call it.
 
 from __future__ import annotations
 
+from hpczmq import limits
 from hpczmq.model import JobState, SlaveState
 from hpczmq.scheduler.ledger import may_have_credit
 from hpczmq.scheduler.state import ClusterState, JobRecord
@@ -32,6 +33,26 @@ def check(state: ClusterState, settled: set[str] | None = None) -> None:
     assert set(state.uids.values()) == set(state.jobs), "each job has one uid"
     ended = [job.id for job in state.jobs.values() if job.state.ended]
     assert sorted(state.ended) == sorted(ended), "ended jobs are listed once"
+    _check_bytes(state)
+
+
+def _check_bytes(state: ClusterState) -> None:
+    jobs = state.jobs.values()
+    assert state.open_bytes == sum(job.held_bytes for job in jobs if not job.state.ended)
+    assert state.ended_bytes == sum(job.held_bytes for job in jobs if job.state.ended)
+    assert state.results_bytes == sum(job.results_bytes for job in jobs)
+    assert state.unwritten_bytes == sum(job.unwritten_bytes for job in jobs)
+    for job in jobs:
+        assert len(job.chunk_bytes) == job.chunks, f"{job.id}: each chunk has its weight"
+        assert sum(job.chunk_bytes) == job.results_bytes
+    assert state.open_bytes <= limits.jobs_open_bytes_max, "open jobs are within their bound"
+    assert state.ended_bytes <= 2 * limits.jobs_ended_bytes_max, "and so are ended ones"
+    assert state.backlog_bytes == sum(client.backlog_bytes for client in state.clients.values())
+    for client in state.clients.values():
+        sent = [weight for watch in client.watches.values() for _, weight in watch.sent]
+        assert client.backlog_bytes == sum(sent), f"{client.name}: what is on its way is booked"
+        most = limits.client_backlog_bytes_max
+        assert client.backlog_bytes <= max(most, *sent, 0), f"{client.name} is over its credit"
 
 
 def _check_job(state: ClusterState, job: JobRecord) -> None:
@@ -122,4 +143,5 @@ def _check_clients(state: ClusterState) -> None:
         for id, watch in client.watches.items():
             job = state.jobs[id]
             stuck = watch.cursor < min(watch.limit, job.chunks)
-            assert not stuck, f"{peer!r} waits for a chunk of {id} that is there"
+            waits = id in client.stalled and client.backlog_bytes
+            assert not stuck or waits, f"{peer!r} waits for a chunk of {id} that is there"

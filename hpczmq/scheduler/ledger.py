@@ -11,9 +11,11 @@ from dataclasses import replace
 from math import inf
 
 from hpczmq import limits
+from hpczmq.items import Items
 from hpczmq.messages import Revoke
-from hpczmq.model import JobState, SlaveState
-from hpczmq.scheduler.actions import Forget, Send
+from hpczmq.model import JobState, SlaveState, Task
+from hpczmq.scheduler import admission
+from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.delivery import deliver
 from hpczmq.scheduler.queue import Queue, rank
 from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
@@ -102,6 +104,20 @@ def _take(job: JobRecord, cost: float) -> list[int]:
             taken.append(index)
         job.next += 1
     return taken
+
+
+def light_enough(job: JobRecord, indices: Sequence[int]) -> list[Task]:
+    """The tasks of a lease, the first of those taken, as many as one message should carry; the
+    rest waits again, before the others."""
+    tasks: list[Task] = []
+    heavy_bytes = 0
+    for index in indices:
+        if heavy_bytes >= limits.lease_bytes_max:
+            break
+        tasks.append(Task(index, job.tasks[index]))
+        heavy_bytes += len(tasks[-1].spec)
+    job.returned.extendleft(reversed(indices[len(tasks) :]))
+    return tasks
 
 
 def grant(
@@ -282,11 +298,11 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     job.returned.clear()
     # Its input is of no use any more, and may be large.
     job.order = job.places = job.costs = ()
-    job.tasks, job.submit = (), replace(job.submit, items=())
+    job.tasks, job.submit = (), replace(job.submit, items=Items())
     enqueue(state, job)
-    state.ended.append(job.id)
+    admission.ended(state, job)
     deliver(state, job, now)
-    _forget_oldest(state)
+    admission.forget_oldest(state)
 
 
 def revoke(state: ClusterState, lease: Lease) -> None:
@@ -294,23 +310,3 @@ def revoke(state: ClusterState, lease: Lease) -> None:
     peer = state.slaves[lease.holder].peer
     if peer is not None:
         state.actions.append(Send(peer, Revoke((lease.id,))))
-
-
-def _forget_oldest(state: ClusterState) -> None:
-    """Keep the number of ended jobs bounded; those that somebody still reads go last."""
-    while len(state.ended) > limits.jobs_ended_max:
-        unread = next((id for id in state.ended if id not in state.watchers), None)
-        if unread is None and len(state.ended) <= 2 * limits.jobs_ended_max:
-            return
-        oldest = state.ended[0] if unread is None else unread
-        state.ended.remove(oldest)
-        forget(state, oldest)
-
-
-def forget(state: ClusterState, id: str) -> None:
-    """Remove an ended job and its results."""
-    job = state.jobs.pop(id)
-    state.uids.pop(job.submit.uid, None)
-    for peer in state.watchers.pop(id, set()):
-        state.clients[peer].watches.pop(id, None)
-    state.actions.append(Forget(id))

@@ -52,10 +52,12 @@ from hpczmq.messages import (
     SetPolicy,
     Submit,
     Submitted,
+    Taken,
 )
 from hpczmq.model import About, JobState, Metrics, Policy, Role, SlaveState, Status
 from hpczmq.quota import flooded
 from hpczmq.scheduler import (
+    admission,
     alarms,
     delivery,
     floods,
@@ -69,6 +71,7 @@ from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
     Buffer,
+    Choked,
     Event,
     Planned,
     Received,
@@ -77,9 +80,13 @@ from hpczmq.scheduler.events import (
     Turn,
     Unplannable,
     Unreachable,
+    Unwritten,
 )
 from hpczmq.scheduler.explain import explain
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Watch, Weights
+from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Weights
+
+#: What is said to who speaks of another queue.
+_ANEW = "the master was started anew, without its jobs"
 
 
 class Scheduler:
@@ -98,6 +105,7 @@ class Scheduler:
         policy: Policy = Policy.LEAST_LOADED,
         weights: Weights | None = None,
         spares_saturated: bool = True,
+        results_bytes_max: int = limits.results_bytes_max,
     ) -> None:
         control = Control(epoch, 1, policy.value, False)
         self.state = ClusterState(
@@ -105,6 +113,7 @@ class Scheduler:
         )
         self.state.weights = weights or Weights()
         self.state.spares_saturated = spares_saturated
+        self.state.results_bytes_max = results_bytes_max
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -118,6 +127,11 @@ class Scheduler:
                 self._send(peer, Reject(submit.request, "parameters", _cut(reason)))
             case Unreachable(peer):
                 members.unreachable(self.state, peer, now)
+            case Choked(peer):
+                if peer in self.state.clients:
+                    delivery.cut_off(self.state, peer, "it does not read what it is sent")
+            case Unwritten(job, kept_bytes):
+                admission.unwritten(self.state, job, kept_bytes)
             case Turn():
                 placement.place(self.state, now)
                 stragglers.place(self.state, now)
@@ -178,6 +192,8 @@ class Scheduler:
         now: float,
     ) -> None:
         match message:
+            case Report(queue=queue) if queue != self.state.queue:
+                self._send(peer, Introduce())  # then it hears whose queue this is
             case Report():
                 arrays = sum(o.status is Status.ARRAY for o in message.outcomes)
                 distinct = {o.index for o in message.outcomes}
@@ -202,8 +218,16 @@ class Scheduler:
         match message:
             case Submit():
                 self._submit(peer, message)
+            case Fetch(request=request) | Cancel(request=request) if (
+                message.queue != self.state.queue
+            ):
+                self._send(peer, Reject(request, "queue", _ANEW))
             case Fetch():
                 self._fetch(peer, message, now)
+            case Taken(job, whole, queue):
+                if queue == self.state.queue:
+                    delivery.taken(self.state, peer, job, whole, now)
+                    admission.make_room(self.state)
             case Cancel() | SetPolicy() | Drain():
                 who = self.state.clients[peer].instance
                 self._send(peer, self._once(who, message, now))
@@ -228,21 +252,25 @@ class Scheduler:
         if known is not None:
             tasks = len(state.jobs[known].states)
             self._send(peer, Submitted(submit.request, known, tasks))
-        elif len(state.jobs) - len(state.ended) >= limits.jobs_open_max:
-            reason = f"{limits.jobs_open_max} jobs are open: wait for some, or cancel them"
-            self._send(peer, Reject(submit.request, "full", reason))
+        elif full := admission.refusal(state, submit, 0, False):
+            self._send(peer, Reject(submit.request, "full", full))
         else:
             state.actions.append(Plan(peer, submit))
 
     def _planned(self, event: Planned, now: float) -> None:
         state, submit = self.state, event.submit
         if submit.uid not in state.uids:
+            full = admission.refusal(state, submit, len(event.tasks), bool(event.order))
+            if full:
+                self._send(event.peer, Reject(submit.request, "full", full))
+                return
             state.jobs_made += 1
             id = f"j{state.jobs_made}"
             # Of the costs 4 bytes a task are kept, and not those that travelled too.
             bare, number = replace(submit, costs=b""), state.jobs_made
             job = JobRecord(id, bare, event.tasks, event.capability, now, number, costs=event.costs)
             job.put_in_order(event.order)
+            admission.took_in(state, job)
             state.jobs[id] = job
             state.uids[submit.uid] = id
             ledger.enqueue(state, job)
@@ -258,12 +286,7 @@ class Scheduler:
         if job is None:
             self._send(peer, unknown_job(fetch.request, fetch.job))
             return
-        watches, cursor = state.clients[peer].watches, fetch.cursor
-        if job.id in watches and watches[job.id].request == fetch.request:
-            cursor = max(cursor, watches[job.id].cursor)  # what was sent is on its way
-        watches[job.id] = Watch(fetch.request, cursor, fetch.cursor + fetch.credit)
-        state.watchers.setdefault(job.id, set()).add(peer)
-        delivery.deliver_to(state, job, peer, now)
+        delivery.watch(state, job, peer, fetch, now)
 
     # --- Orders -------------------------------------------------------------------------------
 
@@ -293,6 +316,11 @@ class Scheduler:
         unknown = [id for id in cancel.jobs if id not in state.jobs]
         if unknown:
             return unknown_job(cancel.request, unknown[0])
+        if cancel.ended:
+            over = [id for id in cancel.jobs or state.ended if state.jobs[id].state.ended]
+            for id in dict.fromkeys(over):
+                admission.forget(state, id)
+            return Done(cancel.request, tuple(dict.fromkeys(over)))
         if cancel.queued:
             chosen = [job for job in state.jobs.values() if job.state is JobState.QUEUED]
         else:

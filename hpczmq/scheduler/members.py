@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from hpczmq import limits
 from hpczmq.alerts import RULES, Watcher, without_own
-from hpczmq.messages import Beat, Heartbeat, Hello, Report, Revoke, Sample, Welcome
+from hpczmq.messages import Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
 from hpczmq.model import Outcome, Role, SlaveState, Status
-from hpczmq.scheduler import attempts, ledger, outcomes
+from hpczmq.scheduler import attempts, delivery, ledger, outcomes
 from hpczmq.scheduler.actions import Note, Publish, Send
 from hpczmq.scheduler.answers import fits
 from hpczmq.scheduler.state import ClientRecord, ClusterState, Lease, SlaveRecord
@@ -22,6 +22,9 @@ _PROBE_HEARTBEATS = 1.25
 def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> None:
     """Take in a slave, or one that is known on the connection that it has now."""
     slave = state.slaves.get(hello.instance)
+    if slave is None and len(state.slaves) >= limits.slaves_max:
+        _full(state, peer, f"{limits.slaves_max} slaves are here")
+        return
     if slave is None:
         slots = max(1, hello.slots)  # a process has as many for life
         slave = SlaveRecord(
@@ -51,10 +54,35 @@ def join_client(state: ClusterState, peer: bytes, hello: Hello, now: float) -> N
     if peer in state.peers:
         cut_off(state, state.slaves[state.peers[peer]], "its connection became a client's", now)
     fresh = peer not in state.clients
+    if fresh and len(state.clients) >= limits.clients_max and not _made_room(state, now):
+        _full(state, peer, f"{limits.clients_max} clients are connected")
+        return
     known = state.clients.setdefault(peer, ClientRecord(hello.name, hello.instance, now))
     known.address = hello.address if hello.role is Role.MEMORIA else ""
     known.heard_s = now
     state.actions.append(Send(peer, _welcome(state, fresh)))
+    if hello.instance in state.cut_off:
+        why = state.cut_off.pop(hello.instance)
+        state.actions.append(Send(peer, Reject(0, "backlog", why[: limits.text_chars_max])))
+
+
+def _made_room(state: ClusterState, now: float) -> bool:
+    """Make room by forgetting the clients that don't beat; they would say hello again. Whether
+    there is room now. All of them are looked at, and so only once a heartbeat.
+    """
+    if now - state.cleared_s < state.heartbeat_s:
+        return False
+    state.cleared_s = now
+    late_s = now - limits.lost_heartbeats * state.heartbeat_s
+    for peer in [peer for peer, client in state.clients.items() if client.heard_s < late_s]:
+        leave(state, peer)
+    return len(state.clients) < limits.clients_max
+
+
+def _full(state: ClusterState, peer: bytes, what: str) -> None:
+    """Refuse a node for which there is no room."""
+    state.quota.count("full")
+    state.actions.append(Send(peer, Reject(0, "full", f"{what}: try later, or end some")))
 
 
 def _welcome(state: ClusterState, fresh: bool) -> Welcome:
@@ -259,16 +287,21 @@ def unreachable(state: ClusterState, peer: bytes, now: float) -> None:
     instance = state.peers.get(peer)
     if instance is not None:
         cut_off(state, state.slaves[instance], "its connection is gone", now)
+    client = state.clients.get(peer)
+    if client is not None and client.backlog_bytes:
+        still_s = now - client.moved_s
+        if still_s >= limits.connection_silent_s:  # TCP has seen that it does not read, before us
+            delivery.cut_off(state, peer, f"nothing was read for {still_s:.0f} s")
     leave(state, peer)
 
 
 def leave(state: ClusterState, peer: bytes) -> None:
     """Forget a client's connection and its wishes; its jobs go on."""
-    client = state.clients.pop(peer, None)
-    for job in client.watches if client else ():
-        state.watchers[job].discard(peer)
-        if not state.watchers[job]:
-            del state.watchers[job]
+    client = state.clients.get(peer)
+    if client is not None:
+        for job in list(client.watches):
+            delivery.drop_watch(state, peer, job)
+        del state.clients[peer]
 
 
 def tick(state: ClusterState, now: float) -> None:
@@ -300,6 +333,7 @@ def tick(state: ClusterState, now: float) -> None:
         silent_s = limits.lost_heartbeats * beat_s if client.address else limits.client_silent_s
         if now - client.heard_s > silent_s:
             leave(state, peer)
+    delivery.tick(state, now)
     if now - state.published_s >= beat_s:
         state.published_s = now
         state.actions.append(Publish(state.control))

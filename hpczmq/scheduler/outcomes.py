@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from hpczmq import limits
 from hpczmq.messages import Report
 from hpczmq.model import Outcome, Status
-from hpczmq.scheduler import alarms, attempts, ledger
+from hpczmq.scheduler import admission, alarms, attempts, ledger
 from hpczmq.scheduler.actions import Note, Store
 from hpczmq.scheduler.delivery import deliver
 from hpczmq.scheduler.events import Buffer
@@ -55,6 +55,7 @@ def accept(
         _measure(job, final)
         state.actions.append(Store(job.id, job.chunks, slave.name, final, buffers))
         job.chunks += 1
+        admission.stored(state, job, final, buffers)
         deliver(state, job, now)
     ledger.enqueue(state, job)
     ledger.maybe_end(state, job, now)

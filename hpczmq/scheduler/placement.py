@@ -16,6 +16,7 @@ gets anything there meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from math import inf
 
@@ -31,7 +32,7 @@ from hpczmq.scheduler.states import TaskState
 
 def place(state: ClusterState, now: float) -> None:
     """Hand out leases until nothing waits or nobody has credit."""
-    if not state.free or not any(state.queues.values()):
+    if state.full or not state.free or not any(state.queues.values()):
         return
     chooser = _Chooser(state)
     for priority in sorted(state.queues):
@@ -44,8 +45,9 @@ def place(state: ClusterState, now: float) -> None:
                 place += 1
                 continue
             indices = ledger.take(job, lease_cost(job, chooser.slots), chooser.avoided)
-            lease = ledger.grant(state, job, slave, indices, now)
-            state.actions.append(assign(job, slave, lease.id, indices))
+            tasks = ledger.light_enough(job, indices)
+            lease = ledger.grant(state, job, slave, indices[: len(tasks)], now)
+            state.actions.append(assign(job, slave, lease.id, tasks))
             ledger.mark_free(state, slave)
             chooser.put_back(slave)
 
@@ -201,11 +203,10 @@ class _Chooser:
         heappush(heap, (queued, liked, self._turn, leases, slave))
 
 
-def assign(job: JobRecord, slave: SlaveRecord, lease: int, indices: list[int]) -> Send:
+def assign(job: JobRecord, slave: SlaveRecord, lease: int, tasks: Sequence[Task]) -> Send:
     """The message that hands tasks to a slave."""
     assert slave.peer is not None, f"{slave.name} is placed on without a connection"
     submit = job.submit
-    tasks = tuple([Task(index, job.tasks[index]) for index in indices])
-    params = b"" if job.is_map else submit.params
-    message = Assign(lease, job.id, submit.kernel, params, job.is_map, tasks, submit.timeout_s)
+    params, timeout_s = b"" if job.is_map else submit.params, submit.timeout_s
+    message = Assign(lease, job.id, submit.kernel, params, job.is_map, tuple(tasks), timeout_s)
     return Send(slave.peer, message)

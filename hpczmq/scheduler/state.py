@@ -147,8 +147,15 @@ class JobRecord:
     held: int = 0
     #: Executions handed out.
     attempts: int = 0
-    #: Chunks stored so far; the next one gets this number.
+    #: Chunks stored so far; the next one gets this number. And what each takes.
     chunks: int = 0
+    chunk_bytes: array[int] = field(default_factory=lambda: array("Q"))
+    #: What all of them take, and what of that the disk did not; what the record itself takes.
+    results_bytes: int = 0
+    unwritten_bytes: int = 0
+    held_bytes: int = 0
+    #: Whether some client has all of it, its end too.
+    taken: bool = False
     started_s: float | None = None
     ended_s: float | None = None
     #: Why it failed or was cancelled.
@@ -235,7 +242,7 @@ class SlaveRecord:
     closed_s: float = 0.0
     #: When a task succeeded elsewhere that had failed here, oldest first; and how many succeeded
     #: here since the first of them.
-    strikes: deque[float] = field(default_factory=deque)
+    strikes: deque[float] = field(default_factory=lambda: deque(maxlen=limits.strikes_max))
     good: int = 0
     #: When it became SILENT last.
     doubted_s: float = 0.0
@@ -274,6 +281,8 @@ class Watch:
     cursor: int
     #: First chunk that may not be delivered before the client asks again.
     limit: int
+    #: What was delivered and not asked beyond: numbers of chunks, and what each takes.
+    sent: deque[tuple[int, int]] = field(default_factory=deque)
 
 
 @dataclass(slots=True)
@@ -283,8 +292,14 @@ class ClientRecord:
     name: str
     instance: bytes
     heard_s: float
-    #: Wishes by job.
+    #: Wishes by job; and those jobs with chunks that wait until some of the others are read.
     watches: dict[str, Watch] = field(default_factory=dict)
+    stalled: dict[str, None] = field(default_factory=dict)
+    #: What was sent and is not known to be there: how much, when the last of it was sent, and
+    #: when it became less last, or began.
+    backlog_bytes: int = 0
+    sent_s: float = float("-inf")
+    moved_s: float = float("-inf")
     #: Of a memoria: where it answers.
     address: str = ""
 
@@ -314,6 +329,19 @@ class ClusterState:
     queues: dict[int, Queue] = field(default_factory=dict)
     #: Ids of ended jobs, oldest end first.
     ended: deque[str] = field(default_factory=deque)
+    #: What open and ended jobs take in memory, and what all results take; of these, what the disk
+    #: did not; and what results may take.
+    open_bytes: int = 0
+    ended_bytes: int = 0
+    results_bytes: int = 0
+    unwritten_bytes: int = 0
+    results_bytes_max: int = limits.results_bytes_max
+    #: Why nothing new is taken in or placed; empty: there is room.
+    full: str = ""
+    #: What all clients together were sent and is not known to be there.
+    backlog_bytes: int = 0
+    #: What clients were cut off for that have not asked again, by instance.
+    cut_off: dict[bytes, str] = field(default_factory=dict)
     #: Leases by id; exactly those in the slaves' records.
     leases: dict[int, Lease] = field(default_factory=dict)
     #: Slaves by instance, in the order of their arrival, lost ones included for a while.
@@ -335,6 +363,8 @@ class ClusterState:
     #: job's deadline). What came to its end before that is left in it, and not heeded.
     alarms: list[tuple[float, int, str, int]] = field(default_factory=list)
     alarms_made: int = 0
+    #: How many there may be before those that came to nothing are taken out.
+    alarms_max: int = limits.alarms_kept
     #: Slaves that just got a strike.
     struck: set[bytes] = field(default_factory=set)
     #: Attempts with lines of a log, oldest first, and the characters of all these.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from itertools import islice
 
 from hpczmq import limits
-from hpczmq.model import Policy
+from hpczmq.model import Policy, Task
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Note
 from hpczmq.scheduler.placement import assign, has_credit, load
@@ -22,7 +22,7 @@ from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
 
 def place(state: ClusterState, now: float) -> None:
     """Start stragglers a second time, where slots are idle and nothing waits for them."""
-    if now - state.seen_s < limits.tick_s:
+    if state.full or now - state.seen_s < limits.tick_s:
         return
     state.seen_s = now
     idle: list[SlaveRecord] | None = None
@@ -65,7 +65,8 @@ def _double(
     if slave is None:
         return
     second = ledger.grant_second(state, job, slave, indices, now)
-    state.actions.append(assign(job, slave, second.id, indices))
+    tasks = [Task(index, job.tasks[index]) for index in indices]
+    state.actions.append(assign(job, slave, second.id, tasks))
     ledger.mark_free(state, slave)
     idle.remove(slave)
     if slave.slots_taken < slave.slots:

@@ -25,6 +25,7 @@ from hpczmq.session import (
     Tick,
     Turned,
     Unfollow,
+    Warned,
     Wish,
 )
 from hpczmq.simulation.network import Dealer
@@ -102,6 +103,8 @@ class ClientNode(Node):
         self.answers: list[Message] = []
         self._tokens: dict[int, Callable[[Message], None]] = {}
         self._made = 0
+        #: What the master complained of.
+        self.warnings: list[str] = []
         #: Whether this process has not met the master yet.
         self._new = True
 
@@ -282,6 +285,8 @@ class ClientNode(Node):
                 self.trace(self.name, "joined" if joined else f"refused: {why}")
                 if joined and self._new:
                     self._resume()
+            case Warned(reason):
+                self.warnings.append(reason)
             case _:
                 assert_never(action)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from hpczmq import limits, wire
 from hpczmq.errors import ParameterError
+from hpczmq.items import Items
 from hpczmq.messages import PROTOCOL, Assign, Chunk, Message, Submit, Submitted
 from hpczmq.model import Outcome, Requires, Status
 from hpczmq.nodes import tasks
@@ -364,7 +365,7 @@ class Client(_Node):
         for number, work in enumerate(self.world.works):
             job = work.job
             submit = Submit(
-                0, number.to_bytes(16), job.kernel, work.params, (), job.name, job.priority,
+                0, number.to_bytes(16), job.kernel, work.params, Items(), job.name, job.priority,
                 float(job.timeout_s or 0.0), Requires.of(job.requires), job.retries,
                 float(job.deadline_s or 0.0),
             )  # fmt: skip

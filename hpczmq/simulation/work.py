@@ -14,6 +14,7 @@ from enum import Enum
 from random import Random
 
 from hpczmq import wire
+from hpczmq.items import Items
 from hpczmq.messages import Assign, Submit
 from hpczmq.model import ANY_SLAVE, Outcome, Requires, Status, Task
 from hpczmq.scheduler.events import Planned, Unplannable
@@ -66,7 +67,7 @@ class SimJob:
 
     def submit(self, uid: bytes) -> Submit:
         """The message that hands it in."""
-        items = tuple(self.spec(index) for index in range(self.tasks)) if self.is_map else ()
+        items = Items.of(self.spec(index) for index in range(self.tasks) if self.is_map)
         params = b"" if items else wire.pack([self.number])
         name = f"job {self.number}"
         return Submit(

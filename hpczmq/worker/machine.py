@@ -8,6 +8,7 @@ Rules:
 4. A slot is a worker process. It dies alone: by itself, for a timeout, or because its lease was
    revoked; a new one is started, and the others notice nothing.
 5. The slave never decides that a task has failed; it tells how each attempt came out.
+6. While `kept_bytes_max` wait to be acknowledged, no lease is begun; what runs goes on.
 
 Theory. The master and the slave agree on leases by name: each heartbeat says which ones are held
 here, until the last outcome is acknowledged. Losing the master changes nothing for what runs;
@@ -38,7 +39,7 @@ from hpczmq.messages import (
     Revoke,
     Welcome,
 )
-from hpczmq.model import Metrics, Outcome, Role, Status, Usage
+from hpczmq.model import NO_QUEUE, Metrics, Outcome, Role, Status, Usage
 from hpczmq.worker.actions import Action, Exit, KillSlot, Note, RunLease, Send, StartSlot, Subscribe
 from hpczmq.worker.events import (
     Buffer,
@@ -81,6 +82,8 @@ class Worker:
         self.queue: dict[int, Assign] = {}
         #: Reports by number, until they are acknowledged.
         self.kept: dict[int, Kept] = {}
+        #: What these take.
+        self.kept_bytes = 0
         self.reports_made = 0
         self.metrics = Metrics()
         self.tasks_done = 0
@@ -144,7 +147,9 @@ class Worker:
                 assert slot.left, "a busy slot has something to do"
             elif slot.state is not SlotState.KILLED:
                 assert not slot.left, f"a slot that is {slot.state.value} has tasks"
-        if self.queue and not self.leaving:
+        weights = [kept.weight_bytes for kept in self.kept.values()]
+        assert self.kept_bytes == sum(weights), "what is kept is weighed"
+        if self.queue and not self.leaving and not self._full:
             idle = [slot for slot in self.slots if slot.state is SlotState.IDLE]
             assert not idle, "a slot is idle while a lease waits"
 
@@ -178,7 +183,9 @@ class Worker:
                 self._revoke(set(leases))
             case Ack(reports):
                 for number in reports:
-                    self.kept.pop(number, None)
+                    acknowledged = self.kept.pop(number, None)
+                    if acknowledged is not None:
+                        self.kept_bytes -= acknowledged.weight_bytes
             case _:
                 pass  # the membership has heard it, or it is nothing for a slave
 
@@ -187,6 +194,7 @@ class Worker:
         self._do(Note("another queue than before: what was held of that one is dropped"))
         self._revoke(set(self.held()))
         self.kept.clear()
+        self.kept_bytes = 0
 
     def _revoke(self, leases: set[int]) -> None:
         for lease in leases & self.queue.keys():
@@ -207,7 +215,7 @@ class Worker:
                 self._move(number, SlotState.STARTING)
                 slot.since_s = now
                 self._do(StartSlot(number))
-            elif slot.state is SlotState.IDLE and self.queue:
+            elif slot.state is SlotState.IDLE and self.queue and not self._full:
                 lease = self.queue.pop(next(iter(self.queue)))
                 slot.lease, slot.left, slot.since_s = lease, list(lease.tasks), now
                 self._move(number, SlotState.BUSY)
@@ -254,6 +262,11 @@ class Worker:
             self._report(lease, crashed, (), now, usage)
 
     @property
+    def _full(self) -> bool:
+        """Whether so much waits to be acknowledged that nothing new is begun."""
+        return self.kept_bytes >= limits.kept_bytes_max
+
+    @property
     def _crippled(self) -> bool:
         """Whether no worker starts here, time and again."""
         return all(slot.stumbles >= limits.stumbles_max for slot in self.slots)
@@ -278,8 +291,11 @@ class Worker:
         self.tasks_done += len(outcomes)
         self.tasks_failed += sum(not outcome.status.good for outcome in outcomes)
         self.reports_made += 1
-        report = Report(self.reports_made, lease.lease, lease.job, tuple(outcomes), usage)
+        queue = self.membership.welcome.queue if self.membership.welcome else NO_QUEUE
+        number, told = self.reports_made, tuple(outcomes)
+        report = Report(number, lease.lease, lease.job, told, usage, queue)
         kept = self.kept[report.report] = Kept(report, buffers, -inf)
+        self.kept_bytes += kept.weight_bytes
         self._say(kept, now)
 
     def _say(self, kept: Kept, now: float) -> None:
@@ -301,11 +317,8 @@ class Worker:
                 self._do(Send(replace(self._hello, leases=self.held())))
             case Due.BEAT:
                 beat = self.membership
-                metrics, generation = self._measured(), beat.generation
-                beating = Heartbeat(
-                    beat.sequence, metrics, self.held(), generation, bool(self.draining)
-                )
-                self._do(Send(beating))
+                state = self._measured(), self.held(), beat.generation, bool(self.draining)
+                self._do(Send(Heartbeat(beat.sequence, *state)))
             case Due.NOTHING:
                 pass
         for kept in self.kept.values():

@@ -42,3 +42,9 @@ class Kept:
     #: When it was last sent; −inf if it never was. And how often.
     sent_s: float
     times: int = 0
+
+    @property
+    def weight_bytes(self) -> int:
+        """What it takes in memory, but for what frames it."""
+        values = sum([len(outcome.value) for outcome in self.report.outcomes])
+        return values + sum(map(len, self.buffers))

@@ -19,6 +19,7 @@ import pytest
 
 import hpczmq
 from hpczmq import limits, wire
+from hpczmq.items import Items
 from hpczmq.kernels import registry
 from hpczmq.messages import Submitted
 from tests.integration.harness import ROOT, Lab, Program, until
@@ -196,7 +197,7 @@ def test_a_client_that_checks_nothing_is_refused_by_the_master(
     with cluster(lab) as (client, _):
         with pytest.raises(hpczmq.LocalError):
             client.submit(hpczmq.Job(kernel, params))  # an honest one refuses it itself
-        submit = client._message(hpczmq.Job(kernel, params), wire.pack(params), ())
+        submit = client._message(hpczmq.Job(kernel, params), wire.pack(params), Items())
         with pytest.raises(hpczmq.RemoteError, match=re.escape(words)):
             client._ask(submit, Submitted)
         assert len(client.jobs()) == 1, "which is the one of the beginning"

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
+from hpczmq.items import Items
 from hpczmq.messages import KINDS, Message
 from hpczmq.model import Bounds
 
@@ -37,6 +38,8 @@ def of(hint: Any, instead: Instead | None = None) -> st.SearchStrategy[Any]:
         return rows.map(tuple)
     if isinstance(hint, EnumMeta):
         return st.sampled_from(list(hint))
+    if hint is Items:  # whose two fields are not free
+        return st.lists(st.binary(max_size=SIZE_MAX), max_size=SIZE_MAX).map(Items.of)
     if is_dataclass(hint) or hasattr(hint, "_fields"):
         return record(hint, instead)
     if hint is float:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpczmq import memory, session, wire, worker
+from hpczmq.items import Items
 from hpczmq.messages import PROTOCOL, Assign, Chunk, Fetch, Hello, Message, Report, Submit
 from hpczmq.model import Count, Metrics, Name, Outcome, Role, Status, Uid
 from hpczmq.scheduler import Scheduler, actions, events, invariants
@@ -93,8 +94,8 @@ def started() -> list[Any]:
     """A slave, a client, two jobs of it, and some of their tasks under way."""
     slave = Hello(Role.SLAVE, "s1", INSTANCES[0], PROTOCOL, "", 2, ("echo",))
     client = Hello(Role.CLIENT, "me", INSTANCES[1], PROTOCOL, "")
-    image = Submit(1, INSTANCES[0], "echo", b"", (), "", 2, 0.0)
-    items = Submit(2, INSTANCES[1], "echo", b"", (b"t",), "", 1, 0.0)
+    image = Submit(1, INSTANCES[0], "echo", b"", Items(), "", 2, 0.0)
+    items = Submit(2, INSTANCES[1], "echo", b"", Items.of([b"t"]), "", 1, 0.0)
     said = [(b"a", slave), (b"b", client), (b"b", image), (b"b", items)]
     return [*said, (b"b", Fetch(3, "j1", 0, 2)), events.Turn()]
 

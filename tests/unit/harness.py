@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from hpczmq import wire
+from hpczmq.items import Items
 from hpczmq.memory import Memory
 from hpczmq.messages import (
     PROTOCOL,
@@ -248,7 +249,7 @@ def submission(
 ) -> Submit:  # fmt: skip
     """The number-th job of a client, as it is handed in."""
     uid = number.to_bytes(16, "big")
-    packed = (b"t",) * tasks if items else ()
+    packed = Items.of([b"t"] * tasks) if items else Items()
     return Submit(
         number, uid, "echo", b"p", packed, name, priority, timeout_s, requires, retries, deadline_s
     )

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from hpczmq import limits, wire
+from hpczmq.items import Items
 from hpczmq.kernels.base import CancelFlag, Kernel
 from hpczmq.messages import Submit
 from hpczmq.nodes import tasks as module
@@ -88,7 +89,8 @@ def planned(
     costs: bytes = b"",
 ) -> Planned | Unplannable:
     monkeypatch.setattr(module, "get", {"foreign": kernel}.__getitem__)
-    return plan(b"peer", Submit(1, bytes(16), "foreign", params, items, "", 2, 0.0, costs=costs))
+    submit = Submit(1, bytes(16), "foreign", params, Items.of(items), "", 2, 0.0, costs=costs)
+    return plan(b"peer", submit)
 
 
 def reason(answer: Planned | Unplannable) -> str:
@@ -123,7 +125,7 @@ def test_parameters_that_are_no_dict_are_refused(
 def test_a_value_nested_deep_ends_nothing(kernel: str, field: str) -> None:
     params = b"\x81" + wire.pack(field) + b"\x91" * 990 + b"\x00"
     for items in ((), (params,)):
-        answer = plan(b"peer", Submit(1, bytes(16), kernel, params, items, "", 2, 0.0))
+        answer = plan(b"peer", Submit(1, bytes(16), kernel, params, Items.of(items), "", 2, 0.0))
         assert isinstance(answer, Planned) == (kernel == "echo" and field == "value")
 
 

@@ -23,6 +23,7 @@ from hpczmq.messages import (
     SetPolicy,
     Submit,
     Submitted,
+    Taken,
     Welcome,
 )
 from hpczmq.model import About, JobInfo, JobState, Role
@@ -203,6 +204,7 @@ def test_the_end_counts_when_all_chunks_are_here(session: SessionBench) -> None:
     told(session, chunk(0), Ended(1, 1, info()), Ended(1, 1, info()))
     assert session.one(Arrived)
     assert session.one(Over) == Over("j1", info())
+    assert session.one(Taken) == Taken("j1", True)
     tick(session, RESEND_S)
     assert not session.unseen
 
@@ -215,6 +217,7 @@ def test_a_job_that_the_master_has_forgotten_is_gone(session: SessionBench) -> N
 
 def test_who_has_lost_interest_is_told_nothing_more(session: SessionBench) -> None:
     following(session).do(Unfollow("j1"), Unfollow("j9"))
+    assert session.one(Taken) == Taken("j1", False), "what was sent must not count for ever"
     told(session, chunk(0), Ended(1, 1, info()))
     tick(session, RESEND_S)
     assert not session.unseen

@@ -16,6 +16,8 @@ from hpczmq.nodes.store import ResultStore
 
 FIRST: list[wire.Buffer] = [b"HZ1", b"first", memoryview(b"pixels"), b""]
 SECOND: list[wire.Buffer] = [b"HZ1", b"second"]
+#: What stands in the file before the frames of FIRST: their number and their sizes.
+HEAD = 4 * 5
 
 
 @pytest.fixture
@@ -91,10 +93,10 @@ def test_nothing_is_left_on_the_disk_and_no_name_is_ever_seen(
 def test_a_full_disk_keeps_the_chunk_in_memory_and_says_what_to_do(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with_room_for(monkeypatch, 14 + 5)
-    store.append("j1", 0, FIRST)
-    store.append("j1", 1, SECOND)
-    store.append("j1", 2, FIRST)
+    with_room_for(monkeypatch, HEAD + 14 + 5)
+    assert store.append("j1", 0, FIRST) == 0
+    assert store.append("j1", 1, SECOND) == 9, "so many bytes stay in memory"
+    assert store.append("j1", 2, FIRST) == 14
     assert [read(store, "j1", n) for n in range(3)] == [plain(FIRST), plain(SECOND), plain(FIRST)]
     (said,) = caplog.messages  # once, and not for each chunk
     assert said.startswith("j1: results are kept in memory: [Errno 28]")
@@ -104,7 +106,7 @@ def test_a_full_disk_keeps_the_chunk_in_memory_and_says_what_to_do(
 def test_after_a_full_disk_the_next_chunk_is_written_over_the_half_one(
     store: ResultStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_room_for(monkeypatch, 14 + 5)
+    with_room_for(monkeypatch, HEAD + 14 + 5)
     store.append("j1", 0, FIRST)
     store.append("j1", 1, SECOND)
     disk: Any = store._spools["j1"].file
@@ -152,7 +154,7 @@ def test_a_file_that_became_shorter_is_an_error_of_the_disk(store: ResultStore) 
     store.append("j1", 0, FIRST)
     store.append("j1", 1, SECOND)
     os.truncate(store._spools["j1"].file.fileno(), 5)  # type: ignore[union-attr]  # it is open
-    with pytest.raises(OSError, match="9 of 14 bytes are missing") as raised:
+    with pytest.raises(OSError, match="29 of 34 bytes are missing") as raised:
         store.frames("j1", 0)
     assert raised.value.errno == errno.EIO
 

@@ -43,7 +43,7 @@ FORMAT = {
     8: "Control epoch generation policy closing",
     16: "Assign lease job kernel params items tasks timeout_s",
     17: "Revoke leases",
-    18: "Report report lease job outcomes usage",
+    18: "Report report lease job outcomes usage queue",
     19: "Ack reports",
     20: "Heartbeat sequence metrics leases generation draining",
     21: "Beat sequence",
@@ -51,18 +51,19 @@ FORMAT = {
     32: "Submit request uid kernel params items name priority timeout_s requires retries"
     " deadline_s costs",
     33: "Submitted request job tasks",
-    34: "Fetch request job cursor credit",
+    34: "Fetch request job cursor credit queue",
     35: "Chunk job cursor slave outcomes",
     36: "Ended request chunks info",
     37: "Ask request about names",
     38: "ClusterAnswer request info",
     39: "JobsAnswer request jobs",
     40: "SlavesAnswer request slaves",
-    41: "Cancel request jobs queued",
+    41: "Cancel request jobs queued ended queue",
     42: "SetPolicy request policy",
     43: "Done request names",
     44: "ExplainAnswer request id state reasons attempts",
     45: "Drain request slaves undo",
+    46: "Taken job whole queue",
     48: "Sample node instance metrics",
     49: "MetricsAnswer request nodes",
     50: "AlertsAnswer request alerts",
@@ -117,7 +118,7 @@ def refused(frames: list[wire.Buffer]) -> ProtocolError:
 def test_the_kinds_and_their_fields_are_those_of_this_protocol() -> None:
     found = {number: f"{cls.__name__} {names(cls)}".strip() for number, cls in KINDS.items()}
     assert found == FORMAT, "then PROTOCOL must grow too"
-    assert messages.PROTOCOL == 3
+    assert messages.PROTOCOL == 4
 
 
 def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
@@ -143,12 +144,13 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
                 "j1",
                 (Outcome(0, Status.VALUE, 0.5, b"v"), Outcome(9, Status.CRASH, 0.0, b"")),
             ),
-            "96120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400"
-            "9600a0cb0000000000000000cb00000000000000000090",
+            "97120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400"
+            "9600a0cb0000000000000000cb00000000000000000090c410" + 16 * "00",
         ),
         (
             Report(1, 2, "j1", ()),
-            "96120102a26a3194909090909600a0cb0000000000000000cb00000000000000000090",
+            "97120102a26a3194909090909600a0cb0000000000000000cb00000000000000000090c410"
+            + 16 * "00",
         ),
         (
             BEAT,
@@ -304,7 +306,7 @@ def test_a_lease_without_tasks_is_refused() -> None:
 @pytest.mark.parametrize("credit", [0, limits.chunk_credit + 1])
 def test_credit_has_its_bounds(credit: int) -> None:
     wire.decode(wire.encode(Fetch(1, "j1", 0, limits.chunk_credit)))
-    assert refused(body(34, 1, "j1", 0, credit)).code == "type"
+    assert refused(body(34, 1, "j1", 0, credit, bytes(16))).code == "type"
 
 
 @pytest.mark.parametrize("depth", [100, 1_000, 1_000_000])
@@ -381,7 +383,7 @@ def test_what_can_not_travel_is_a_type_error(value: object) -> None:
 
 
 def test_whole_numbers_are_taken_where_a_real_one_is_meant() -> None:
-    frames = body(32, 1, bytes(16), "echo", b"", [], "", 2, 3, [0, 1, []], 0, 0, b"")
+    frames = body(32, 1, bytes(16), "echo", b"", [b"", b""], "", 2, 3, [0, 1, []], 0, 0, b"")
     message, _ = wire.decode(frames)
     assert isinstance(message, Submit)
     assert (message.timeout_s, type(message.timeout_s)) == (3.0, float)

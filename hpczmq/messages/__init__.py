@@ -1,0 +1,114 @@
+"""Every message kind of the protocol: typed, frozen, without behaviour.
+
+A message travels as three parts: the protocol's name, one msgpack array ``[kind, fields…]``, and
+raw buffers for the pixels. `KINDS` numbers the kinds; a number is never used again for another
+kind. Bounds stand in the annotations (`model.Bounds`) and are checked by `wire` when it decodes,
+so that no machine ever sees a value out of its range.
+A `request` is a number that the asker chooses and the answer repeats; 0 means "no request".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from hpczmq.messages.client import (
+    Ask,
+    Cancel,
+    Chunk,
+    ClusterAnswer,
+    Done,
+    Drain,
+    Ended,
+    ExplainAnswer,
+    Fetch,
+    JobsAnswer,
+    SetPolicy,
+    SlavesAnswer,
+    Submit,
+    Submitted,
+    Taken,
+)
+from hpczmq.messages.everyone import (
+    Control,
+    Goodbye,
+    Hello,
+    Introduce,
+    Ping,
+    Pong,
+    Reject,
+    Welcome,
+)
+from hpczmq.messages.memoria import (
+    AlertsAnswer,
+    MetricsAnswer,
+    Sample,
+)
+from hpczmq.messages.slave import (
+    Ack,
+    Assign,
+    Beat,
+    Heartbeat,
+    Report,
+    Return,
+    Revoke,
+)
+
+#: Grows when a peer of the older number can't be understood any more.
+PROTOCOL: Final = 4
+
+Message = (
+    Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
+    | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
+    | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
+    | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
+    | Sample | MetricsAnswer | AlertsAnswer
+)  # fmt: skip
+
+#: Number of each kind on the wire.
+KINDS: Final[dict[int, type[Message]]] = {
+    1: Hello, 2: Welcome, 3: Introduce, 4: Reject, 5: Ping, 6: Pong, 7: Goodbye, 8: Control,
+    16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
+    32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
+    39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
+    45: Drain, 46: Taken,
+    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
+}  # fmt: skip
+
+__all__ = [
+    "KINDS",
+    "PROTOCOL",
+    "Ack",
+    "AlertsAnswer",
+    "Ask",
+    "Assign",
+    "Beat",
+    "Cancel",
+    "Chunk",
+    "ClusterAnswer",
+    "Control",
+    "Done",
+    "Drain",
+    "Ended",
+    "ExplainAnswer",
+    "Fetch",
+    "Goodbye",
+    "Heartbeat",
+    "Hello",
+    "Introduce",
+    "JobsAnswer",
+    "Message",
+    "MetricsAnswer",
+    "Ping",
+    "Pong",
+    "Reject",
+    "Report",
+    "Return",
+    "Revoke",
+    "Sample",
+    "SetPolicy",
+    "SlavesAnswer",
+    "Submit",
+    "Submitted",
+    "Taken",
+    "Welcome",
+]

@@ -1,0 +1,42 @@
+"""What memorias hear and say: metrics and alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from hpczmq import limits
+from hpczmq.model import (
+    Alert,
+    Bounds,
+    Count,
+    Metrics,
+    Name,
+    NodeMetrics,
+    Uid,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A node's metrics, republished by the master on PUB."""
+
+    node: Name
+    instance: Uid
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsAnswer:
+    """Answer of a memoria to METRICS."""
+
+    request: Count
+    nodes: Annotated[tuple[NodeMetrics, ...], Bounds(0, limits.nodes_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertsAnswer:
+    """Answer of a memoria to ALERTS; request 0 when it is published or reported unasked."""
+
+    request: Count
+    alerts: Annotated[tuple[Alert, ...], Bounds(0, limits.rows_max)]
