@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from hpczmq import wire
 from hpczmq.client import Client
 from hpczmq.cluster import LocalCluster, slots_each
-from hpczmq.errors import HpczmqError, LocalError, NoCluster, ParameterError
+from hpczmq.errors import (
+    HpczmqError,
+    JobFailed,
+    LocalError,
+    NoCluster,
+    OutputError,
+    ParameterError,
+)
 from hpczmq.futures import JobFuture
 from hpczmq.jobfile import read
 from hpczmq.kernels import get
@@ -258,7 +265,8 @@ def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, look:
         used=kernel.used(future.params),
         cause=cause,
     )
-    writer.write(folder, record, result, look)
+    with after_the_work(future.name, future.id, folder):
+        writer.write(folder, record, result, look)
     picture = folder / "image.png"
     return Row(
         future.id,
@@ -274,6 +282,24 @@ def write(job: Job, future: JobFuture, writer: ResultWriter, folder: Path, look:
         str(picture) if picture.exists() else "",
         cause,
     )
+
+
+@contextmanager
+def after_the_work(name: str, id: str, folder: Path) -> Iterator[None]:
+    """What can't be written now was computed: that is a job that failed, and no bad usage.
+
+    Raises:
+        JobFailed: instead of OutputError, with what was kept.
+    """
+    try:
+        yield
+    except OutputError as error:
+        files = sorted(str(path) for path in folder.glob("*") if path.is_file())
+        kept = f"kept: {', '.join(files)}" if files else "nothing of it is on the disk"
+        again = f"`hpczmq fetch {id}` writes it elsewhere, while a master has it"
+        raise JobFailed(
+            f"{name} was computed, and not written: {error} ({kept}; {again})"
+        ) from error
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -42,7 +42,7 @@ from hpczmq.pump import Pump
 from hpczmq.session import Request
 
 M = TypeVar("M", bound=Message)
-#: How long one memoria may take to answer before the other one is asked, in seconds.
+#: How long memorias may take to answer, in seconds; all are asked at once, the first one counts.
 _MEMORIA_S = 2.0
 #: Where the array of the job with this id is to stand.
 PathOf = Callable[[str], Path]
@@ -289,15 +289,13 @@ class Client:
 
     def _ask_memoria(self, about: About, names: tuple[str, ...], kind: type[M]) -> M:
         addresses = self.status().memorias
-        for address in addresses:
-            try:
-                patience_s = min(self.timeout_s, _MEMORIA_S)
-                return ask_node(address, Ask(0, about, names), kind, patience_s)[0]
-            except NoCluster:
-                continue  # the other one may be there
-        raise NoCluster(
-            f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
-        )
+        try:
+            patience_s = min(self.timeout_s, _MEMORIA_S)
+            return ask_nodes(addresses, Ask(0, about, names), kind, patience_s)[0]
+        except NoCluster:
+            raise NoCluster(
+                f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
+            ) from None
 
     def _ask(self, request: Request, kind: type[M]) -> M:
         if threading.current_thread() is self._pump:
@@ -319,25 +317,38 @@ def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float)
         NoCluster: nothing answered there in that time.
         Refused: the node does not answer such a question.
     """
+    return ask_nodes([address], request, kind, timeout_s)
+
+
+def ask_nodes(
+    addresses: Sequence[str], request: Ping | Ask, kind: type[M], timeout_s: float
+) -> tuple[M, float]:
+    """Ask several nodes at once, of which any will do: the first answer, as `ask_node` gives it.
+
+    One that is gone costs nothing then, as long as another one is there.
+    """
     sockets, clock = transport.Sockets(), Clock()
     try:
-        dealer = sockets.dealer(address)
+        dealers = [sockets.dealer(address) for address in addresses]
         frames = wire.encode(replace(request, request=1))
-        sent_s, end_s = None, clock.now() + timeout_s
-        while clock.now() < end_s:
-            # A message can only be sent once there is a connection.
-            if sent_s is None and dealer.send(frames) is transport.Sent.YES:
-                sent_s = clock.now()
+        sent_s: dict[int, float] = {}
+        end_s = clock.now() + timeout_s
+        while dealers and clock.now() < end_s:
+            for number, dealer in enumerate(dealers):
+                # A message can only be sent once there is a connection.
+                if number not in sent_s and dealer.send(frames) is transport.Sent.YES:
+                    sent_s[number] = clock.now()
             sockets.poll(0.01)
-            for answer in dealer.receive():
-                message, _ = wire.decode(answer)
-                if isinstance(message, kind):
-                    return message, clock.now() - (sent_s or 0.0)
-                if isinstance(message, Reject):
-                    raise Refused(message.code, message.reason)
+            for number, dealer in enumerate(dealers):
+                for answer in dealer.receive():
+                    message, _ = wire.decode(answer)
+                    if isinstance(message, kind):
+                        return message, clock.now() - sent_s.get(number, 0.0)
+                    if isinstance(message, Reject):
+                        raise Refused(message.code, message.reason)
     finally:
         sockets.close()
-    raise NoCluster(f"{shown(address)}: nothing answered in {timeout_s:g} s")
+    raise NoCluster(f"{shown(', '.join(addresses))}: nothing answered in {timeout_s:g} s")
 
 
 def _checked(waiting: Future[Message], kind: type[M], address: str, timeout_s: float) -> M:

@@ -102,7 +102,10 @@ def render(target: Target, job: Job, file: Path, look: Look, **sizes: Any) -> in
     began_s = Clock().now()
     with _place_of_counts(file, params["width"] * params["height"]) as path:
         counts = _counts(target, job, path, sizes)
-        files = [str(name) for name in write_picture(file, counts, params["iterations"], look)]
+        try:
+            files = [str(name) for name in write_picture(file, counts, params["iterations"], look)]
+        except OutputError as error:
+            raise JobFailed(f"the picture was computed, and not written: {error}") from error
     seconds = Clock().now() - began_s
     facts = {"picture": files[0], "files": files, "seconds": seconds, "params": params}
     target.output.show(Text(f"{', '.join(files)}  {tables.seconds(seconds)}"), facts)
@@ -139,6 +142,8 @@ def _counts(
                 progress.look()  # once more: it has ended
             counts: NDArray[Any] = future.result(0)
             return counts
+        except OutputError as error:
+            raise JobFailed(f"{future.name} was computed, and not written: {error}") from error
         except CancelledError:
             raise JobFailed(f"{future.name}: cancelled") from None
         finally:

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
 from contextlib import closing
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from hpczmq import limits
@@ -47,7 +47,7 @@ def execute(job: Job, executor: Executor, *, outstanding: int = limits.executor_
     Args:
         job: what to compute. Its priority has no meaning here. Its `timeout_s` does, as far as
             the kernel looks at its cancel flag: an executor can't kill a task that does not. Its
-            `retries` follow at once, and its `deadline_s` is the cluster's business alone.
+            `retries` follow at once. When its `deadline_s` is over it has failed.
         executor: threads, processes, or another engine's.
         outstanding: how many submitted futures there may be at once, 1 or more. More than the
             default is of use with more than about a hundred workers.
@@ -76,7 +76,8 @@ def execute(job: Job, executor: Executor, *, outstanding: int = limits.executor_
 
         array = numpy.empty(*kernel.allocate(params))
     try:
-        with closing(_answers(submit, kernel.split(params), outstanding)) as answers:
+        tasks = kernel.split(params)
+        with closing(_answers(submit, tasks, outstanding, job.deadline_s)) as answers:
             for chunk, answer in answers:
                 if answer.failure:
                     raise TaskFailed(f"task {chunk[len(answer.results)]}: {answer.failure}")
@@ -96,6 +97,7 @@ def _answers(
     submit: Callable[[list[tuple[Any, ...]]], Future[Answer]],
     tasks: Sequence[tuple[Any, ...]],
     outstanding: int,
+    deadline_s: float | None,
 ) -> Generator[tuple[list[tuple[Any, ...]], Answer], None, None]:
     """Submit all tasks in chunks, and yield each chunk with its answer as it arrives.
 
@@ -106,6 +108,7 @@ def _answers(
     arrived: SimpleQueue[Future[Answer]] = SimpleQueue()
     waiting: dict[Future[Answer], list[tuple[Any, ...]]] = {}
     submitted, answered, seconds, size = 0, 0, 0.0, 1
+    end_s = None if deadline_s is None else time.monotonic() + deadline_s
     try:
         while submitted < len(tasks) or waiting:
             while submitted < len(tasks) and len(waiting) < outstanding:
@@ -115,7 +118,12 @@ def _answers(
                 waiting[future] = chunk
                 submitted = end
                 future.add_done_callback(arrived.put)
-            future = arrived.get()
+            try:
+                left_s = None if end_s is None else max(0.0, end_s - time.monotonic())
+                future = arrived.get(timeout=left_s)
+            except Empty:
+                told = f"deadline_s = {deadline_s:g} is over, and {answered} of {len(tasks)} tasks"
+                raise TaskFailed(f"{told} are done") from None
             chunk = waiting.pop(future)
             try:
                 answer = future.result()

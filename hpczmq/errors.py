@@ -69,7 +69,8 @@ class KernelMissing(LocalError):
 
 
 class OutputError(LocalError):
-    """A result can't be written where the user asked for it."""
+    """A result can't be written where the user asked for it, and that was found out before the
+    work. Found out after it, it is a `JobFailed`."""
 
 
 class BindError(LocalError):

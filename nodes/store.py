@@ -68,12 +68,14 @@ class ResultStore:
         self._last: tuple[str, int, Sequence[Buffer]] | None = None
 
     def room(self) -> int:
-        """How many bytes the disk has for results now, in all; others write there too."""
+        """How many bytes there is room for now: most of the disk, since others write there too,
+        and as much memory as results may take when the disk takes no more."""
         folder = self._folder or tempfile.gettempdir()
         try:
-            return shutil.disk_usage(folder).free * limits.results_disk_percent // 100
+            free = shutil.disk_usage(folder).free
         except OSError:
             return limits.results_bytes_max
+        return free * limits.results_disk_percent // 100 + limits.unwritten_bytes_max
 
     def append(self, job: str, cursor: int, frames: Sequence[Buffer]) -> int:
         """Keep the frames of a job's next chunk; how many bytes of it the disk did not take."""

@@ -287,12 +287,17 @@ def unreachable(state: ClusterState, peer: bytes, now: float) -> None:
     instance = state.peers.get(peer)
     if instance is not None:
         cut_off(state, state.slaves[instance], "its connection is gone", now)
+    _tell_if_unread(state, peer, now)  # TCP has seen that it does not read, before us
+    leave(state, peer)
+
+
+def _tell_if_unread(state: ClusterState, peer: bytes, now: float) -> None:
+    """Have a client that is about to be forgotten hear why, if it had stopped to read."""
     client = state.clients.get(peer)
     if client is not None and client.backlog_bytes:
         still_s = now - client.moved_s
-        if still_s >= limits.connection_silent_s:  # TCP has seen that it does not read, before us
+        if still_s >= limits.connection_silent_s:
             delivery.cut_off(state, peer, f"nothing was read for {still_s:.0f} s")
-    leave(state, peer)
 
 
 def leave(state: ClusterState, peer: bytes) -> None:
@@ -332,6 +337,7 @@ def tick(state: ClusterState, now: float) -> None:
         # A memoria beats like a slave; nobody should be sent to one that is gone.
         silent_s = limits.lost_heartbeats * beat_s if client.address else limits.client_silent_s
         if now - client.heard_s > silent_s:
+            _tell_if_unread(state, peer, now)
             leave(state, peer)
     delivery.tick(state, now)
     if now - state.published_s >= beat_s:

@@ -147,7 +147,10 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
     if not good and not job.cause:
         place, text = f"task {index}: ", outcome.value.decode(errors="replace")
         job.cause = place + text[len(place) - limits.error_chars_max :]
-    ledger.release(state, job, index, lease)
+    held = state.leases.get(lease)
+    # Its slave goes on with the rest of the lease, which others may have done by now.
+    goes_on = outcome.status is Status.TIMEOUT and held is not None and held.size > 1
+    ledger.release(state, job, index, 0 if goes_on else lease)
 
 
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:

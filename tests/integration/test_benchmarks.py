@@ -86,3 +86,23 @@ def test_the_benchmark_of_attacks_runs(tmp_path: Path) -> None:
     assert set(run["attacks"]) == {"queries", "halves"}
     assert all(row["tasks"] > 0 and row["images"] > 0 for row in run["attacks"].values())
     assert "| queries | " in done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads the master's memory from /proc")
+def test_the_memory_benchmark_runs_and_every_task_comes_back(tmp_path: Path) -> None:
+    data = tmp_path / "run.json"
+    done = subprocess.run(
+        [sys.executable, "benchmarks/memory.py", "--tasks", "2000", "--json", str(data)],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(data.read_text())
+    assert [(figure["job"], figure["tasks"]) for figure in figures] == [
+        ("split", 2000),
+        ("map", 2000),
+    ]
+    assert all(figure["idle_mib"] > 0 and figure["run_s"] > 0 for figure in figures)
+    assert "| map | 2,000 |" in done.stdout

@@ -27,7 +27,7 @@ def test_a_client_that_stands_still_is_cut_off_and_goes_on_later_while_others_do
         slow, quick = it.clients
         it.order(SimJob(0, 60, task_s=0.05))
         it.run_for(0.3)
-        slow.pause(8.5)
+        slow.pause(9.0)
         other = it.order(SimJob(1, 40, task_s=0.05), client=1)
         most = 0
         for _ in range(80):
@@ -91,7 +91,7 @@ def test_a_silent_client_holds_no_bytes_for_ever() -> None:
     with world(clients=2, client_backlog_bytes_max=300) as it:
         it.order(SimJob(0, 30, task_s=0.02))
         it.run_for(0.3)
-        it.clients[0].pause(limits.client_still_s + 3.0)
+        it.clients[0].pause(limits.client_still_s + 5.0)
         it.run_for(limits.client_still_s + 2.0)
         assert it.master.core.state.backlog_bytes == 0
         done(it, 1)

@@ -15,6 +15,7 @@ from hpczmq.messages import (
     Cancel,
     Done,
     Ended,
+    ExplainAnswer,
     Fetch,
     Hello,
     Introduce,
@@ -466,3 +467,46 @@ def test_an_end_that_was_told_is_no_proof_that_it_arrived(world: World) -> None:
     assert world.fetch(id) == [0]
     assert isinstance(world.ended(id), Ended)
     assert not world.job(id).taken
+
+
+# --- What is remembered ---------------------------------------------------------------------------
+
+
+def test_of_very_many_orders_the_oldest_answers_are_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "orders_known_max", 3)
+    world.client()
+    for request in range(1, 9):
+        world.say(CLIENT, Cancel(request, ()))
+    assert len(world.take(Done)) == 8
+    assert [request for _, request in world.state.orders] == [6, 7, 8]
+
+
+def test_of_very_many_clients_that_were_cut_off_the_oldest_are_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "orders_known_max", 2)
+    for number in range(4):
+        peer = f"c{number}".encode()
+        world.say(peer, Hello(Role.CLIENT, peer.decode(), instance(peer.decode()), PROTOCOL, ""))
+        world.do(Choked(peer))
+    world.take(object)
+    assert list(world.state.cut_off) == [instance("c2"), instance("c3")]
+
+
+def test_of_very_many_strikes_the_oldest_are_forgotten(world: World) -> None:
+    world.slave()
+    strikes = world.record("s1").strikes
+    strikes.extend(range(limits.strikes_max + 5))
+    assert (len(strikes), strikes[0]) == (limits.strikes_max, 5)
+
+
+def test_a_job_asks_for_more_than_there_is_and_an_answer_says_so(world: World) -> None:
+    world.state.results_bytes_max = 1
+    peer, id = world.slave(), world.submit(2)
+    world.finish(peer, world.place_one())
+    world.note("nothing new is placed")
+    world.say(CLIENT, Ask(3, About.EXPLAIN, (id,)))
+    reasons = world.one(ExplainAnswer).reasons
+    assert sum("results take 1 bytes of 1 bytes" in reason for reason in reasons) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hpczmq import batch
-from hpczmq.errors import NoCluster
+from hpczmq.errors import JobFailed, NoCluster, OutputError
 from hpczmq.futures import JobFuture
 from hpczmq.kernels import get
 from hpczmq.model import Job, JobState, Outcome, Status
@@ -133,3 +133,19 @@ def test_the_report_of_an_image_says_which_short_cuts_it_took(tmp_path: Path) ->
     batch.write(job, future, ResultWriter(tmp_path), tmp_path, Look())
     report = json.loads((tmp_path / "job.json").read_text())
     assert report["used"] == {"tile": 128, "symmetry": False, "trap": 2}
+
+
+def test_what_can_not_be_written_after_the_work_is_a_job_that_failed_and_says_what_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(self: ResultWriter, folder: Path, *arguments: Any) -> None:
+        (folder / "counts.npy").touch()
+        raise OutputError(f"{folder / 'image.png'}: No space left on device: free some space there")
+
+    monkeypatch.setattr(ResultWriter, "write", write)
+    cluster: Any = Cluster()
+    with pytest.raises(JobFailed, match=r"job0 was computed, and not written: .*image.png") as told:
+        batch.run(JOBS[:1], cluster, ResultWriter(tmp_path), Watcher(cluster), Look())
+    assert told.value.exit_code == 1
+    assert f"kept: {tmp_path / 'job0' / 'counts.npy'}" in str(told.value)
+    assert "`hpczmq fetch j1` writes it elsewhere" in str(told.value)

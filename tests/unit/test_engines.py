@@ -267,3 +267,16 @@ def test_our_errors_survive_pickling() -> None:
         assert type(back) is type(error)
         assert str(back) == str(error)
         assert vars(back) == vars(error)
+
+
+def test_a_deadline_that_is_over_ends_the_job_and_what_has_not_started() -> None:
+    executor = Here(at_once=False)
+    with pytest.raises(JobFailed, match=r"deadline_s = 0\.001 is over, and 0 of 10 tasks are done"):
+        execute(Job("julia", IMAGE, deadline_s=0.001), executor)
+    assert executor.submitted
+    assert all(future.cancelled() for future, _ in executor.submitted)
+
+
+def test_a_deadline_that_is_far_away_changes_nothing() -> None:
+    counts = execute(Job("julia", IMAGE, deadline_s=600.0), Here())
+    numpy.testing.assert_array_equal(counts, reference(), strict=True)

@@ -48,6 +48,11 @@ def test_the_bounds_as_they_are_fit_together() -> None:
         # What is held back for company, and then one more value of the largest size.
         ("report_held_bytes_max", limits.body_bytes_max // 2 - limits.value_bytes_max),
         ("cpu_clear_percent", limits.cpu_saturated_percent),
+        ("lease_bytes_max", limits.body_bytes_max),
+        ("client_backlog_bytes_max", 20 * limits.MIB),
+        ("clients_backlog_bytes_max", limits.client_backlog_bytes_max - 1),
+        ("jobs_open_bytes_max", limits.body_bytes_max),
+        ("slaves_max", limits.nodes_max + 1),
     ],
 )
 def test_a_bound_can_not_be_changed_without_those_that_depend_on_it(
@@ -85,3 +90,45 @@ def test_a_client_is_not_forgotten_before_a_slave_would_be_lost() -> None:
 
 def test_messages_are_prefetched_before_the_work_at_hand_is_over() -> None:
     assert limits.lease_work_s < limits.prefetch_below_s
+
+
+# --- The page ---------------------------------------------------------------------------------
+
+
+PAGE = (Path(limits.__file__).parents[1] / "docs" / "limits.md").read_text(encoding="utf-8")
+#: What, bound, value, what happens, number of the test.
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in PAGE.splitlines()
+    if line.startswith("| ") and line.count("`") >= 2 and line.count("|") == 6 and "max" in line
+]
+
+
+def shown(name: str) -> str:
+    """A bound as the page writes it."""
+    number = NUMBERS[name]
+    for power, unit in ((50, "PiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if "_bytes_" in name and number >= 1 << power:
+            return f"{number / (1 << power):g} {unit}"
+    return f"{number:,}"
+
+
+def test_the_page_of_the_bounds_has_their_values() -> None:
+    assert len(ROWS) > 30
+    for _, bound, value, *_ in ROWS:
+        assert value == shown(bound.strip("`")), bound
+
+
+def test_each_bound_in_bytes_is_on_the_page() -> None:
+    told = {row[1].strip("`") for row in ROWS}
+    # What one file, picture or node of a user may be is no store of ours that grows.
+    others = {"value_bytes_max", "memory_bytes_max", "jobfile_bytes_max"}
+    assert {name for name in NUMBERS if name.endswith("_bytes_max")} - others <= told
+
+
+def test_each_row_of_the_page_names_a_test_that_exists() -> None:
+    numbered = re.findall(r"(?m)^(\d+)\. `(test_\w+)`$", PAGE)
+    sources = [path.read_text() for path in Path(__file__).parents[1].glob("*/test_*.py")]
+    for _, name in numbered:
+        assert any(f"def {name}(" in source for source in sources), name
+    assert {row[4] for row in ROWS} <= {number for number, _ in numbered}

@@ -219,6 +219,20 @@ def test_reports_wait_while_there_is_no_master_and_go_out_when_it_is_back(
     assert slave.one(Report).outcomes == (value(0),)
 
 
+def test_a_slave_that_can_not_get_rid_of_its_results_begins_nothing_new(
+    slave: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "kept_bytes_max", 10)
+    told(running(slave, 0, 1), lease(2, 2))
+    slave.do(SlotAnswered(0, [Outcome(0, Status.ARRAY, 0.1, b"head")], [b"pixels"]))
+    assert slave.one(Report).outcomes[0].index == 0
+    slave.do(SlotAnswered(0, [value(1)]))
+    assert slave.one(Report).outcomes[0].index == 1, "what runs goes on"
+    assert not slave.take(RunLease), "the next one waits"
+    told(slave, Ack((1,)))
+    assert slave.one(RunLease).lease.lease == 2
+
+
 def test_losing_the_master_changes_nothing_for_what_runs(slave: WorkerBench) -> None:
     running(slave, 0)
     slave.later((limits.lost_heartbeats + 1) * BEAT_S)
