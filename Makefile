@@ -3,6 +3,7 @@
 # make test          lint, then all tests but the slow ones, with coverage; what CI runs
 # make lint          ruff, mypy, and the stubs of the compiled modules
 # make nightly       all tests, the slow ones too, with many more examples
+# make simulate      seeded worlds in which all goes wrong, on every core, for MINUTES=10
 # make fuzz          the fuzzer, for MINUTES=10 in all; what it finds goes into its corpus
 # make bench         the benchmarks
 # make scorecard     docs/scorecard.md: faults, here and in other systems; 25 minutes
@@ -22,7 +23,7 @@ SOURCES := setup.py hpczmq/kernels/_julia.pyx $(wildcard hpczmq/kernels/escape*)
 
 .DEFAULT_GOAL := venv
 .DELETE_ON_ERROR:
-.PHONY: venv demo test lint nightly fuzz bench scorecard wheel pictures constraints audit clean
+.PHONY: venv demo test lint nightly simulate fuzz bench scorecard wheel pictures constraints audit clean
 
 venv: .venv/.develop
 
@@ -44,6 +45,9 @@ nightly: .venv/.develop
 	HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest --cov -o faulthandler_timeout=3600
 
 MINUTES ?= 10
+simulate: .venv/.develop
+	$(BIN)/python -m hpczmq.simulation --minutes $(MINUTES)
+
 fuzz: .venv/.develop
 	for target in decoder scheduler slave client memoria; do \
 	$(BIN)/python -m tests.fuzz $$target --seconds $$(( $(MINUTES) * 12 )) --seed $$(date +%N) --grow || exit 1; done

@@ -276,3 +276,16 @@ def run_all(seeds: Sequence[int]) -> None:
         first, numbers = next(iter(faults.values())), ", ".join(map(str, faults))
         failed = f"{len(faults)} of {len(seeds)} worlds failed: seeds {numbers}"
         raise SimulationFailed(f"{first}\n{failed}") from first
+
+
+def stories(seeds: Sequence[int]) -> list[str]:
+    """Of each world, why it failed and what happened before, or nothing."""
+    told = []
+    for seed in seeds:
+        try:
+            run(seed)
+        except SimulationFailed as fault:
+            told.append(str(fault))
+        else:
+            told.append("")
+    return told

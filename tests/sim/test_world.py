@@ -7,6 +7,7 @@ them: so a long run can be done in pieces.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,8 @@ from hpczmq.simulation.world import REPLAY, SimulationFailed, World, run_all
 
 ROOT = Path(__file__).parents[2]
 SEEDS, BATCH = 200, 10
+#: With those that are run without coverage.
+DAILY_SEEDS, DAILY_BATCH = 2_000, 200
 #: For the nights, beyond those of every day.
 MORE_SEEDS, MORE_BATCH = range(10_000, 13_000), 100
 
@@ -53,6 +56,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def test_whatever_fails_every_job_comes_to_its_right_end(seeds: Sequence[int]) -> None:
     run_all(seeds)
+
+
+@pytest.mark.parametrize("first", range(SEEDS, DAILY_SEEDS, DAILY_BATCH))
+def test_so_it_is_in_all_the_worlds_of_every_day(first: int) -> None:
+    """In processes of their own, on every core: coverage would make them three times as slow."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    done = subprocess.run(
+        [sys.executable, "-m", "hpczmq.simulation", f"{first}-{first + DAILY_BATCH - 1}"],
+        cwd=ROOT, env=ours, check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout == f"{DAILY_BATCH} worlds, 0 failed\n"
 
 
 @pytest.mark.slow
