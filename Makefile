@@ -55,6 +55,7 @@ fuzz: .venv/.develop
 bench: .venv/.develop
 	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python -m benchmarks.partition --run
+	$(BIN)/python -m benchmarks.placement
 	$(BIN)/python benchmarks/systems.py
 
 scorecard: .venv/.develop

@@ -106,3 +106,18 @@ def test_the_memory_benchmark_runs_and_every_task_comes_back(tmp_path: Path) -> 
     ]
     assert all(figure["idle_mib"] > 0 and figure["run_s"] > 0 for figure in figures)
     assert "| map | 2,000 |" in done.stdout
+
+
+def test_the_benchmark_of_placement_runs(tmp_path: Path) -> None:
+    data = tmp_path / "run.json"
+    options = ["--smaller", "200", "--rounds", "1", "--json", str(data)]
+    command = [sys.executable, "-m", "benchmarks.placement", *options]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(data.read_text())["figures"]
+    assert {figure["policy"] for figure in figures} == {"round-robin", "least-loaded", "resources"}
+    for figure in figures:
+        alone = figure["kind"] == "one a lease"
+        assert (figure["leases"] == figure["tasks"]) or not alone
+        assert figure["whole_us_per_task"] > figure["placed_us_per_task"] > 0
+    assert "| 50 | 1 | least-loaded | one a lease |" in done.stdout
