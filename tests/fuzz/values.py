@@ -13,6 +13,7 @@ from enum import EnumMeta
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
+from hpczmq.items import Items
 from hpczmq.messages import KINDS, Message
 from hpczmq.model import Bounds, Name, Uid
 
@@ -94,6 +95,8 @@ def of(hint: Any, source: Source) -> Any:
     if get_origin(hint) is tuple:
         count = max(int(low), min(source.below(ROWS_MAX + 1), int(high)))
         return tuple(of(get_args(hint)[0], source) for _ in range(count))
+    if hint is Items:  # not any two byte strings are one
+        return Items.of(source.take(source.below(8)) for _ in range(source.below(ROWS_MAX + 1)))
     if isinstance(hint, EnumMeta):
         return source.one(list(hint))
     if is_dataclass(hint) or hasattr(hint, "_fields"):
