@@ -170,11 +170,12 @@ def main(arguments: list[str] | None = None) -> None:
     card = Card(given.json, fresh=whole and not given.load)
     if not given.load:
         spawn.adopt_orphans()
+        loads = [os.getloadavg()[0], card.data["facts"].get("load before", 0.0)]
         card.data["facts"] = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "processor": machine.cpu().get("model name", "a processor without a name"),
             "cores": os.cpu_count(),
-            "load before": round(os.getloadavg()[0], 1),
+            "load before": round(max(loads), 1),
             **report.terms(),
         }
         try:

@@ -208,13 +208,13 @@ LONG_S = 330.0
 
 FAULTS: dict[str, Fault] = {
     "none": Fault("nothing", nothing),
-    "worker-killed": Fault("a worker is killed", worker_killed),
-    "poison": Fault("a task kills its worker each time", poison, "die"),
+    "worker-killed": Fault("a worker is killed", worker_killed, patience_s=LONG_S),
+    "poison": Fault("a task kills its worker each time", poison, "die", patience_s=LONG_S),
     "worker-stopped-5s": Fault("a worker stands still for 5 s", worker_stopped_5s),
     "worker-stopped": Fault(
         "a worker stands still for ever", worker_stopped, left=1, patience_s=LONG_S
     ),
-    "node-killed": Fault("a node is killed", node_killed, left=1, patience_s=60.0),
+    "node-killed": Fault("a node is killed", node_killed, left=1, patience_s=LONG_S),
     "node-stopped": Fault("a node stands still for ever", node_stopped, left=1, patience_s=LONG_S),
     "node-added": Fault("a node is added", node_added, nodes=1, tasks=160),
     "hang": Fault("a task hangs in C, timeout 2 s", hang, "hang", patience_s=LONG_S),
@@ -222,7 +222,7 @@ FAULTS: dict[str, Fault] = {
     "raises": Fault("a task raises", raises, "raise"),
     "daemon": Fault("a task leaves a process behind", daemon, "daemon"),
     "client-killed": Fault("the client is killed", client_killed),
-    "head-killed": Fault("the scheduler is killed", head_killed, patience_s=60.0),
+    "head-killed": Fault("the scheduler is killed", head_killed, patience_s=LONG_S),
     "cut-5s": Fault("a node is cut off for 5 s", cut_5s, network=True),
     "cut": Fault("a node is cut off for ever", cut, left=1, patience_s=LONG_S, network=True),
     "deaf": Fault("a node hears nothing, for ever", deaf, left=1, patience_s=LONG_S, network=True),

@@ -129,7 +129,7 @@ def _where(data: Data) -> str:
     )
     return paragraph(
         f"Measured {facts['date']} on {facts['cores']} cores of {facts['processor']}, with a load"
-        f" of {facts['load before']} before it began: {versions}."
+        f" of {facts['load before']} or less before it began: {versions}."
     )
 
 
@@ -272,19 +272,22 @@ _METHOD = (
     one that is cancelled has run for {RAN_S:g} s. What was to be stopped is looked at for
     {STOPPED_S:g} s, and what a task left behind for {DAEMON_S:g} s after all tasks are done; then
     the system is told to end in order. A cell is given up when nothing has happened for as long as
-    its patience: {min(f.patience_s for f in FAULTS.values()):g} s, 60 s when a node or the
-    scheduler is killed, and {max(f.patience_s for f in FAULTS.values()):g} s where a system has to
-    find out by itself that somebody is silent, which is more than the longest of the defaults that
-    are meant for it (Dask's `worker-ttl`, 300 s).""",
+    its patience: {min(f.patience_s for f in FAULTS.values()):g} s, and
+    {max(f.patience_s for f in FAULTS.values()):g} s where a system has to find out by itself that
+    somebody is gone or silent, which is more than the longest of the defaults that are meant for it
+    (Dask's `worker-ttl`, 300 s).""",
     """The client is killed while its tasks run; what counts then is whether they are run to their
     end. In hpczmq they belong to the master, and `hpczmq fetch` gets the results. Dask is asked to
     do so (`fire_and_forget`). Parsl's interchange and workers, whose client is gone, finish what
     they have; nobody gets the results. Ray ends the tasks of a driver that is gone, by design.""",
     """When the scheduler is killed, nobody starts it again, since none of them does so by itself.
-    hpczmq keeps its jobs in memory so far: what was not done is lost with the master.""",
+    hpczmq keeps its jobs in memory so far: what was not done is lost with the master, and a client
+    waits for a master that comes back, without a word, for as long as its user lets it.""",
     """Faults of the network are played on hosts made of network namespaces, with a switch between
     them; the client is on the scheduler's host. Packets are thrown away, no connection is closed.
     """,
-    """One run of each cell. Seconds of a shared machine are worth what they are: differences below
-    a second say nothing.""",
+    """A slave of hpczmq that is silent for four heartbeats, 4 s, is lost, and its task is begun
+    anew: so a cut of 5 s costs one run more. The others wait for a minute or more.""",
+    """One run of each cell; those of long patience five at a time, since they wait most of it.
+    Seconds of a shared machine are worth what they are: differences below a second say nothing.""",
 )
