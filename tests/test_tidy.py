@@ -104,7 +104,15 @@ PURE = {"scheduler", "worker", "memory", "session"}
 IMPURE = {"asyncio", "logging", "os", "random", "socket", "threading", "time", "zmq"}
 
 #: Where `print` is the work itself. Everywhere else it would spoil what a command prints.
-MAY_PRINT = {"cli", "dashboard", "progress", "nodes.__main__", "nodes.shell", "simulation.world"}
+MAY_PRINT = {
+    "cli",
+    "dashboard",
+    "progress",
+    "nodes.__main__",
+    "nodes.shell",
+    "simulation.__main__",
+    "simulation.world",
+}
 
 #: Longer than allowed, and how long: these numbers only ever go down. "module" or
 #: "module:Class.function" to lines. Empty is how it should be.
