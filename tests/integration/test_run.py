@@ -132,9 +132,11 @@ def test_the_second_run_into_a_folder_adds_to_its_table(lab: Lab) -> None:
 
 
 def test_a_result_that_does_not_fit_the_disk_is_named_and_leaves_no_half_of_it(lab: Lab) -> None:
-    limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000,) * 2)"
+    # Coverage's own file, of some 200 kB, has to fit.
+    limited = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (10**6,) * 2)"
     limit = [sys.executable, "-c", f"{limited}; os.execv(sys.argv[1], sys.argv[1:])"]
-    run = [sys.executable, str(ROOT / "cli.py"), "run", write(lab, "jobs.txt", "Numpy,400,400,9\n")]
+    jobs = write(lab, "jobs.txt", "Numpy,1000,1000,9\n")
+    run = [sys.executable, str(ROOT / "cli.py"), "run", jobs]
     done = lab.start("run", [*limit, *run, *SMALL]).ended()
     assert done.code != 0
     assert "results/j1/counts.npy: File too large: raise the limit (ulimit -f)" in done.err
