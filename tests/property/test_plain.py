@@ -21,6 +21,7 @@ from rich.console import Console
 
 from hpczmq import dashboard, output, plain, tables, wire
 from hpczmq.doctor import Finding
+from hpczmq.items import Items
 from hpczmq.jsontext import document
 from hpczmq.messages import KINDS, ExplainAnswer
 from hpczmq.model import Alert, ClusterInfo, JobInfo, NodeMetrics, SlaveInfo
@@ -45,6 +46,8 @@ def hostile(hint: Any, values: dict[Any, Any]) -> Any:
         hint = get_args(hint)[0]
     if get_origin(hint) is tuple:
         return (hostile(get_args(hint)[0], values),) * 2
+    if hint is Items:  # not any two byte strings are one
+        return Items.of([values[bytes]])
     if is_dataclass(hint) or hasattr(hint, "_fields"):
         hints = get_type_hints(hint, include_extras=True)
         names = [f.name for f in fields(hint)] if is_dataclass(hint) else hint._fields
