@@ -112,6 +112,9 @@ def _answers(
     try:
         while submitted < len(tasks) or waiting:
             while submitted < len(tasks) and len(waiting) < outstanding:
+                # An executor that runs tasks at once, in this thread, is never waited for below.
+                if end_s is not None and time.monotonic() >= end_s:
+                    break
                 end = min(submitted + size, len(tasks))
                 chunk = [tuple(tasks[index]) for index in range(submitted, end)]
                 future = submit(chunk)

@@ -277,6 +277,13 @@ def test_a_deadline_that_is_over_ends_the_job_and_what_has_not_started() -> None
     assert all(future.cancelled() for future, _ in executor.submitted)
 
 
+def test_a_deadline_also_ends_a_job_whose_answers_are_always_there_already() -> None:
+    executor = Here()
+    with pytest.raises(JobFailed, match=r"deadline_s = 1e-09 is over"):
+        execute(Job("julia", IMAGE, deadline_s=1e-9), executor)
+    assert len(executor.calls) < 10, "nothing is submitted after it"
+
+
 def test_a_deadline_that_is_far_away_changes_nothing() -> None:
     counts = execute(Job("julia", IMAGE, deadline_s=600.0), Here())
     numpy.testing.assert_array_equal(counts, reference(), strict=True)
