@@ -79,7 +79,7 @@ def _rows(state: ClusterState, ask: Ask) -> int:
 
 
 def lets_in(state: ClusterState, peer: bytes, hello: Hello, now: float) -> bool:
-    """Whether there is room for a node that says hello. Who is a member already is welcome.
+    """Whether a node that says hello may come in just now. Who is a member already is welcome.
 
     One that is not let in is not answered, and says hello again: in a storm the answers would cost
     more than the newcomers.
