@@ -24,6 +24,7 @@ PACKAGE = ROOT / "hpczmq"
 MAY_IMPORT = {
     # What everything stands on.
     "_version": "",
+    "addresses": "",
     "errors": "",
     "limits": "",
     "plain": "",
@@ -43,7 +44,7 @@ MAY_IMPORT = {
     "messages": "items model",
     "wire": "items messages model",
     "arrays": "wire",
-    "transport": "descriptors doorman wire",
+    "transport": "addresses descriptors doorman wire",
     # The machines, which are pure, and the shells around them.
     "alerts": "messages model",
     "membership": "messages model",
@@ -51,8 +52,8 @@ MAY_IMPORT = {
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
     "scheduler": "alerts items messages model quota",
-    "nodes": "alerts arrays clock config confine cores descriptors items kernels memory messages"
-    " model needs partition quota scheduler spawn transport wire worker",
+    "nodes": "addresses alerts arrays clock config confine cores descriptors items kernels memory"
+    " messages model needs partition quota scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
     " wire worker",
@@ -75,8 +76,8 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "assembler clock config futures items kernels messages model partition pump session"
-    " transport wire",
+    "client": "addresses assembler clock config futures items kernels messages model partition pump"
+    " session transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
@@ -91,8 +92,8 @@ MAY_IMPORT = {
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
-    " output palettes progress results tables transport",
+    "commands": "addresses atomic batch client clock config dashboard doctor imagefile kernels"
+    " messages model output palettes progress results tables",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}
