@@ -7,7 +7,8 @@ from itertools import islice
 from hpczmq import limits
 from hpczmq.messages import Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
 from hpczmq.model import About, ClusterInfo, JobInfo, JobState, Refusal, Requires, SlaveInfo
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord
 from hpczmq.scheduler.states import TaskState
 
 #: What all the numbers of a row take together, packed, at most.

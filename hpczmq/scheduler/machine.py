@@ -83,7 +83,8 @@ from hpczmq.scheduler.events import (
     Unwritten,
 )
 from hpczmq.scheduler.explain import explain
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Weights
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord, Weights
 
 #: What is said to who speaks of another queue.
 _ANEW = "the master was started anew, without its jobs"

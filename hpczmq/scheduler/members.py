@@ -11,7 +11,8 @@ from hpczmq.model import Outcome, Role, SlaveState, Status
 from hpczmq.scheduler import attempts, delivery, ledger, outcomes
 from hpczmq.scheduler.actions import Note, Publish, Send
 from hpczmq.scheduler.answers import fits
-from hpczmq.scheduler.state import ClientRecord, ClusterState, Lease, SlaveRecord
+from hpczmq.scheduler.jobs import Lease
+from hpczmq.scheduler.state import ClientRecord, ClusterState, SlaveRecord
 from hpczmq.scheduler.states import SLAVE_MOVES, check
 
 #: A slave that is late by this many heartbeats is asked for a sign of life: if its connection is
