@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hpczmq import addresses, atomic, batch, config, dashboard, limits, tables
@@ -272,7 +273,10 @@ def metrics(target: Target, nodes: Sequence[str]) -> int:
     """The newest metrics of each node."""
     with target.client() as client:
         rows = client.metrics(nodes)
-    target.output.show(tables.metrics(rows), rows)
+    told: list[RenderableType] = [tables.metrics(rows)]
+    if nodes:  # who names some wants to know more
+        told.append(tables.vitals(rows))
+    target.output.show(Group(*told), rows)
     return 0
 
 

@@ -63,6 +63,10 @@ class Config:
     spare_saturated: bool = True
     #: Seconds between heartbeats; the master tells everybody else.
     heartbeat_s: float = limits.heartbeat_s_default
+    #: Seconds between two measurements of the round trip to the master, and two reports of all
+    #: that the node measures; heartbeats measure and report the most of it, where they are quicker.
+    ping_s: float = limits.ping_s_default
+    report_s: float = limits.report_s_default
     #: Listen beyond loopback without keys.
     insecure: bool = False
     log_level: str = "info"
@@ -162,6 +166,7 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
     low, high = limits.heartbeat_s_min, limits.heartbeat_s_max
     policies, longest = [policy.value for policy in Policy], limits.name_chars_max
     least = limits.worker_memory_bytes_min
+    rarest = limits.interval_s_max
     timeout_max, heaviest = limits.timeout_s_max, limits.weights_max
     printable = (
         lambda text: len(text) <= longest and text.isprintable(),
@@ -169,6 +174,11 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
     )
     rules: dict[str, tuple[Callable[[Any], bool], str]] = {
         "heartbeat_s": (lambda s: low <= s <= high, f"{low}..{high} s"),
+        "ping_s": (lambda s: limits.ping_s_min <= s <= rarest, f"{limits.ping_s_min}..{rarest} s"),
+        "report_s": (
+            lambda s: limits.report_s_min <= s <= rarest,
+            f"{limits.report_s_min}..{rarest} s",
+        ),
         "slots": (lambda n: 0 <= n <= limits.slots_max, f"0..{limits.slots_max}"),
         "number": (lambda n: n in (1, 2), "1 or 2"),
         "timeout_s": (lambda s: 0 < s <= timeout_max, f"above 0 and at most {timeout_max:.0f}"),

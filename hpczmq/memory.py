@@ -28,9 +28,10 @@ from hpczmq.messages import (
     Pong,
     Reject,
     Sample,
+    VitalsReport,
     Welcome,
 )
-from hpczmq.model import About, Alert, Metrics, NodeMetrics, Role
+from hpczmq.model import NO_VITALS, About, Alert, Metrics, NodeMetrics, Role, Vitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed. Carries the newest measurements of this machine, if there are new ones."""
+    """Time has passed. Carries the newest measurements of this machine, if there are new ones, and
+    what its clock says, in seconds since 1970.
+    """
 
     metrics: Metrics | None = None
+    vitals: Vitals | None = None
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +100,30 @@ class Node:
     metrics: Metrics
     heard_s: float
     watchers: list[Watcher]
+    #: What it has reported beside them last.
+    vitals: Vitals = NO_VITALS
 
 
 class Memory:
     """The memoria's core."""
 
     def __init__(
-        self, name: str, instance: bytes, *, protocol: int, software: str = "", address: str = ""
+        self,
+        name: str,
+        instance: bytes,
+        *,
+        protocol: int,
+        software: str = "",
+        address: str = "",
+        ping_s: float = limits.ping_s_default,
     ) -> None:
         self._hello = Hello(Role.MEMORIA, name, instance, protocol, software, address=address)
-        self.membership = Membership()
+        self.membership = Membership(ping_s)
         #: By instance; the one heard least lately goes first when there are too many.
         self.nodes: dict[bytes, Node] = {}
         self.metrics = Metrics()
+        #: Of this machine, not reported yet.
+        self.vitals: Vitals | None = None
         self._actions: list[Action] = []
 
     def handle(self, event: Event, now: float) -> list[Action]:
@@ -116,15 +132,17 @@ class Memory:
         match event:
             case Received(Sample() as sample, None):
                 self._sample(sample, now)
+            case Received(VitalsReport(instance=instance, vitals=vitals), None):
+                if instance in self.nodes:
+                    self.nodes[instance].vitals = vitals
             case Received(message, None):
                 self.membership.heard(message, now)
                 if isinstance(message, Welcome):
                     self._actions.append(Subscribe(message.control_port))
             case Received(message, peer):
                 self._actions.append(Send(self._answer(message, now), peer))
-            case Tick(metrics):
-                self.metrics = metrics or self.metrics
-                self._tick(now)
+            case Tick():
+                self._tick(event, now)
             case Stop():
                 self._actions += [Send(Goodbye("told to stop")), Exit()]
             case _:
@@ -170,8 +188,8 @@ class Memory:
                 return Pong(request, Role.MEMORIA, hello.name, hello.software, self.metrics)
             case Ask(request, About.METRICS, names):
                 wanted = [n for n in self.nodes.values() if not names or n.name in names]
-                rows = [NodeMetrics(n.name, now - n.heard_s, n.metrics) for n in wanted]
-                return MetricsAnswer(request, tuple(sorted(rows, key=lambda row: row.node)))
+                wanted.sort(key=lambda node: node.name)
+                return MetricsAnswer(request, _that_fit(wanted, now))
             case Ask(request, About.ALERTS, names):
                 active = [a for a in self.alerts(now) if not names or a.node in names]
                 return AlertsAnswer(request, tuple(active))
@@ -180,16 +198,37 @@ class Memory:
             case _:
                 return Reject(0, "kind", f"a memoria takes no {type(message).__name__}")
 
-    def _tick(self, now: float) -> None:
+    def _tick(self, tick: Tick, now: float) -> None:
+        self.metrics = replace(tick.metrics or self.metrics, clock_s=tick.clock_s)
+        self.vitals = tick.vitals or self.vitals
         match self.membership.due(now):
             case Due.HELLO:
                 self._actions.append(Send(self._hello))
             case Due.BEAT:
                 beat = self.membership
-                metrics = replace(self.metrics, latency_s=beat.latency_s)
+                metrics = replace(self.metrics, latency_s=beat.latency_s, jitter_s=beat.jitter_s)
                 heartbeat = Heartbeat(beat.sequence, metrics, (), beat.generation)
                 self._actions.append(Send(heartbeat))
                 self._forget(now)
                 self._tell(now)
+            case Due.PING:
+                self._actions.append(Send(Ping(self.membership.pings)))
             case Due.NOTHING:
                 pass
+        if self.vitals is not None and self.membership.joined:
+            self._actions.append(
+                Send(VitalsReport(self._hello.name, self._hello.instance, self.vitals))
+            )
+            self.vitals = None
+
+
+def _that_fit(nodes: list[Node], now: float) -> tuple[NodeMetrics, ...]:
+    """Rows of the first nodes, as many as one message takes."""
+    room, rows = limits.body_bytes_max - limits.KIB, []
+    for node in nodes:
+        vitals = node.vitals
+        room -= 4 * len(node.name) + 9 * (40 + len(vitals.cores_percent) + 3 * len(vitals.workers))
+        if room < 0:
+            break
+        rows.append(NodeMetrics(node.name, now - node.heard_s, node.metrics, vitals))
+    return tuple(rows)

@@ -36,7 +36,7 @@ class Master:
     """A running master."""
 
     def __init__(self, config: Config) -> None:
-        self.shell = Shell("master", config.lifeline)
+        self.shell = Shell("master", config.lifeline, report_s=config.report_s)
         sockets = self.shell.sockets
         self.router = sockets.router(config.bind, config.insecure)
         self.publisher = sockets.publisher(config.control_bind, config.insecure)
@@ -82,7 +82,7 @@ class Master:
         self.handle(Turn())
         now = self.shell.clock.now()
         if self.shell.tick_due(now):
-            self.handle(Tick())
+            self.handle(Tick(*self.shell.measured(now, self.core.state.heartbeat_s)))
             self.shell.inspect(self.core.state.is_member, now)
 
     def handle(self, event: Event) -> None:

@@ -30,7 +30,7 @@ class Memoria:
     """A running memoria."""
 
     def __init__(self, config: Config) -> None:
-        self.shell = Shell(config.name, config.lifeline)
+        self.shell = Shell(config.name, config.lifeline, report_s=config.report_s)
         sockets = self.shell.sockets
         self.master = config.master
         self.dealer = sockets.dealer(config.master)
@@ -42,6 +42,7 @@ class Memoria:
             config.name,
             uuid.uuid4().bytes,
             protocol=PROTOCOL,
+            ping_s=config.ping_s,
             software=SOFTWARE,
             address=f"tcp://{host}:{self.router.port}",
         )
@@ -69,7 +70,7 @@ class Memoria:
         if self.shell.stopping:
             self.handle(Stop())
         elif self.shell.tick_due(now):
-            self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+            self.handle(Tick(*self.shell.measured(now, self.core.membership.heartbeat_s)))
             self.shell.inspect(nobody, now)
 
     def handle(self, event: Event) -> None:

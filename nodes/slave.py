@@ -42,7 +42,7 @@ class Slave:
 
     def __init__(self, config: Config) -> None:
         confine.hide()
-        self.shell = Shell(config.name, config.lifeline, drains=True)
+        self.shell = Shell(config.name, config.lifeline, drains=True, report_s=config.report_s)
         self.grace_s = config.grace_s
         #: When it ends by itself, and how long before it begins to.
         self.end_s = self.shell.clock.now() + (config.walltime_s or inf)
@@ -65,6 +65,7 @@ class Slave:
             address=self._address(config),
             memory_bytes=needs.memory_bytes(config.memory, "memory") or machine_memory_bytes(),
             labels=needs.labels(config.labels, "labels"),
+            ping_s=config.ping_s,
         )
 
     def _address(self, config: Config) -> str:
@@ -108,7 +109,8 @@ class Slave:
             self.handle(Drain(max(0.0, within_s), "its walltime is nearly over"))
         elif self.shell.tick_due(now):
             self.slots.look()
-            self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+            beat_s = self.core.membership.heartbeat_s
+            self.handle(Tick(*self.shell.measured(now, beat_s, self.slots.pids())))
             self.shell.inspect(nobody, now)
 
     def handle(self, event: Event) -> None:

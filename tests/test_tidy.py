@@ -30,14 +30,17 @@ MAY_IMPORT = {
     "plain": "",
     "atomic": "",
     "clock": "",
-    "cores": "",
+    "cgroup": "",
+    "cores": "cgroup",
     "spawn": "",
     "confine": "",
     "needs": "",
     "quota": "",
     "doorman": "",
     "descriptors": "",
-    "model": "needs",
+    "bounds": "",
+    "metrics": "bounds",
+    "model": "bounds metrics needs",
     "config": "model needs",
     # What is said, and how.
     "items": "model",
@@ -52,8 +55,8 @@ MAY_IMPORT = {
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
     "scheduler": "alerts items messages model quota",
-    "nodes": "addresses alerts arrays clock config confine cores descriptors items kernels memory"
-    " messages model needs partition quota scheduler spawn transport wire worker",
+    "nodes": "addresses alerts arrays cgroup clock config confine cores descriptors items kernels"
+    " memory messages model needs partition quota scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
     " wire worker",

@@ -41,7 +41,9 @@ from hpczmq.messages.everyone import (
 from hpczmq.messages.memoria import (
     AlertsAnswer,
     MetricsAnswer,
+    Pulse,
     Sample,
+    VitalsReport,
 )
 from hpczmq.messages.slave import (
     Ack,
@@ -54,14 +56,14 @@ from hpczmq.messages.slave import (
 )
 
 #: Grows when a peer of the older number can't be understood any more.
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 
 Message = (
     Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
     | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
     | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
-    | Sample | MetricsAnswer | AlertsAnswer
+    | Sample | MetricsAnswer | AlertsAnswer | VitalsReport | Pulse
 )  # fmt: skip
 
 #: Number of each kind on the wire.
@@ -71,7 +73,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
     45: Drain, 46: Taken,
-    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
+    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer, 51: VitalsReport, 52: Pulse,
 }  # fmt: skip
 
 __all__ = [
@@ -100,6 +102,7 @@ __all__ = [
     "MetricsAnswer",
     "Ping",
     "Pong",
+    "Pulse",
     "Reject",
     "Report",
     "Return",
@@ -110,5 +113,6 @@ __all__ = [
     "Submit",
     "Submitted",
     "Taken",
+    "VitalsReport",
     "Welcome",
 ]

@@ -10,10 +10,12 @@ from hpczmq.model import (
     Alert,
     Bounds,
     Count,
+    Finding,
     Metrics,
     Name,
     NodeMetrics,
     Uid,
+    Vitals,
 )
 
 
@@ -24,6 +26,23 @@ class Sample:
     node: Name
     instance: Uid
     metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class VitalsReport:
+    """What a node measures beside the metrics of its heartbeats; the master republishes it."""
+
+    #: Who; the master puts in whom it knows.
+    node: Name
+    instance: Uid
+    vitals: Vitals
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What the master sees of its cluster, on PUB with each heartbeat; each says it all."""
+
+    findings: Annotated[tuple[Finding, ...], Bounds(0, limits.findings_max)]
 
 
 @dataclass(frozen=True, slots=True)

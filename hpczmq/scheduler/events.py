@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hpczmq.messages import Message, Submit
+from hpczmq.model import Metrics, Vitals
 
 #: A raw buffer (pixels) that passes through unread.
 Buffer = bytes | bytearray | memoryview
@@ -74,7 +75,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; comes at least every `limits.tick_s`."""
+    """Time has passed; comes at least every `limits.tick_s`. Carries the newest measurements of
+    this machine, if there are new ones, and what its clock says, in seconds since 1970.
+    """
+
+    metrics: Metrics | None = None
+    vitals: Vitals | None = None
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

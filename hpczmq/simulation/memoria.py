@@ -66,7 +66,7 @@ class MemoriaNode(Node):
 
     def tick(self) -> None:
         """Look at the clock."""
-        self.handle(Tick(Metrics(memory_percent=50.0)))
+        self.handle(Tick(Metrics(memory_percent=50.0), clock_s=self.wall_s))
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for."""

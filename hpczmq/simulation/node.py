@@ -11,6 +11,9 @@ from hpczmq.simulation.network import Network
 from hpczmq.simulation.timeline import Timeline, Trace
 from hpczmq.simulation.work import SimJob
 
+#: When the world begins, in seconds since 1970.
+_BEGAN_S = 1.8e9
+
 
 class Setting:
     """What every node of one world shares."""
@@ -53,6 +56,11 @@ class Node:
     def now(self) -> float:
         """What this node's clock says, in seconds."""
         return self.timeline.now * self.pace + self._skew_s
+
+    @property
+    def wall_s(self) -> float:
+        """What the clock on its wall says: these are set by the network, and agree."""
+        return _BEGAN_S + self.timeline.now
 
     @property
     def paused(self) -> bool:
