@@ -7,25 +7,25 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import addresses, config, limits, partition, transport, wire
-from hpczmq.clock import Clock
-from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
+from hpczmq import addresses, asking, config, limits, partition, wire
+from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
 from hpczmq.items import Items
 from hpczmq.kernels import get
 from hpczmq.messages import (
     AlertsAnswer,
     Ask,
+    AskHistory,
     Cancel,
     ClusterAnswer,
     Done,
     Drain,
     ExplainAnswer,
+    HistoryAnswer,
     JobsAnswer,
     Message,
     MetricsAnswer,
@@ -283,15 +283,45 @@ class Client:
         """The newest metrics of each node, from a memoria."""
         return self._ask_memoria(About.METRICS, tuple(nodes), MetricsAnswer).nodes
 
+    def history(
+        self,
+        since_s: float,
+        until_s: float = 1e12,
+        *,
+        step_s: float = 0.0,
+        nodes: Iterable[str] = (),
+    ) -> asking.History:
+        """The past of nodes, from a memoria.
+
+        Args:
+            since_s, until_s: from when to when, in seconds since 1970.
+            step_s: the resolution that will do, in seconds; 0: the finest that is kept for so long.
+            nodes: which ones; none: all.
+
+        Returns:
+            By node a row for each moment, oldest first: `at_s`, and each of the metrics.
+        """
+        addresses = self.status().memorias
+        ask = AskHistory(0, max(0.0, since_s), until_s, step_s, tuple(nodes))
+        return asking.history(
+            ask, lambda of, page: self._ask_nodes(of or addresses, page, HistoryAnswer)
+        )
+
     def alerts(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
         """What is wrong now, from a memoria."""
         return self._ask_memoria(About.ALERTS, tuple(nodes), AlertsAnswer).alerts
 
     def _ask_memoria(self, about: About, names: tuple[str, ...], kind: type[M]) -> M:
-        addresses = self.status().memorias
+        return self._ask_nodes(self.status().memorias, Ask(0, about, names), kind)[0]
+
+    def _ask_nodes(
+        self, addresses: Sequence[str], request: Ask | AskHistory, kind: type[M]
+    ) -> tuple[M, str]:
+        """The first answer of some memorias, and whose it is."""
         try:
             patience_s = min(self.timeout_s, _MEMORIA_S)
-            return ask_nodes(addresses, Ask(0, about, names), kind, patience_s)[0]
+            answer, _, address = asking.ask_any(addresses, request, kind, patience_s)
+            return answer, address
         except NoCluster:
             raise NoCluster(
                 f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
@@ -301,54 +331,6 @@ class Client:
         if threading.current_thread() is self._pump:
             raise LocalError("a callback can't wait for the cluster: ask from another thread")
         return _checked(self._pump.ask(request), kind, self.address, self.timeout_s)
-
-
-def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float) -> tuple[M, float]:
-    """Ask one node directly: a request and its answer, without joining anything.
-
-    Args:
-        address: of the node's ROUTER.
-        timeout_s: seconds to wait.
-
-    Returns:
-        The answer, and the seconds from the sending to its arrival.
-
-    Raises:
-        NoCluster: nothing answered there in that time.
-        Refused: the node does not answer such a question.
-    """
-    return ask_nodes([address], request, kind, timeout_s)
-
-
-def ask_nodes(
-    addresses: Sequence[str], request: Ping | Ask, kind: type[M], timeout_s: float
-) -> tuple[M, float]:
-    """Ask several nodes at once, of which any will do: the first answer, as `ask_node` gives it.
-
-    One that is gone costs nothing then, as long as another one is there.
-    """
-    sockets, clock = transport.Sockets(), Clock()
-    try:
-        dealers = [sockets.dealer(address) for address in addresses]
-        frames = wire.encode(replace(request, request=1))
-        sent_s: dict[int, float] = {}
-        end_s = clock.now() + timeout_s
-        while dealers and clock.now() < end_s:
-            for number, dealer in enumerate(dealers):
-                # A message can only be sent once there is a connection.
-                if number not in sent_s and dealer.send(frames) is transport.Sent.YES:
-                    sent_s[number] = clock.now()
-            sockets.poll(0.01)
-            for number, dealer in enumerate(dealers):
-                for answer in dealer.receive():
-                    message, _ = wire.decode(answer)
-                    if isinstance(message, kind):
-                        return message, clock.now() - sent_s.get(number, 0.0)
-                    if isinstance(message, Reject):
-                        raise Refused(message.code, message.reason)
-    finally:
-        sockets.close()
-    raise NoCluster(f"{shown(', '.join(addresses))}: nothing answered in {timeout_s:g} s")
 
 
 def _checked(waiting: Future[Message], kind: type[M], address: str, timeout_s: float) -> M:

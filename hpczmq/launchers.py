@@ -92,6 +92,10 @@ def memoria(
     ] = None,
     bind: Bind = None,
     control_bind: ControlBind = None,
+    history: Annotated[
+        str | None,
+        typer.Option("--history", "--historial", metavar="FILE", help='Its file, or "off".'),
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -103,6 +107,7 @@ def memoria(
             number=number,
             bind=bind,
             control_bind=control_bind,
+            history=history,
             insecure=insecure or None,
             log_level=log_level,
         )

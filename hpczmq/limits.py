@@ -313,6 +313,24 @@ jobs_looked_max: Final = 100
 #: Losses of slaves that are remembered, by name and together, and for how long.
 losses_max: Final = 1_000
 losses_window_s: Final = 600.0
+#: A memoria keeps so much in memory at full rate: an hour of 300 nodes, and less of more.
+history_full_s: Final = 3600.0
+history_bytes_max: Final = 256 * MIB
+#: What its file takes, unless configured: a year of 40 nodes. The oldest go first.
+history_file_bytes_max: Final = 1024 * MIB
+history_file_bytes_min: Final = MIB
+#: One answer: rows, nodes, columns.
+history_page_bytes_max: Final = MIB
+history_runs_max: Final = 1_000
+history_columns_max: Final = 256
+#: Rows that wait for the disk; when it does not keep up the oldest are dropped, and that is told.
+history_waiting_bytes_max: Final = 64 * MIB
+#: Questions to the disk that wait for their turn; more are refused.
+history_questions_max: Final = 100
+#: A gap is asked for so often before it is left open, and so long after the last try.
+fill_tries_max: Final = 5
+gaps_max: Final = 100
+fill_s: Final = 10.0
 #: Cores of one machine that are told one by one.
 cores_max: Final = 4_096
 #: A node tells so often what its heartbeats don't carry: each core, each worker, totals.

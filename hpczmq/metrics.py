@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Final, NamedTuple
 
 from hpczmq import limits
@@ -56,6 +56,10 @@ class Metrics:
     temperature_c: Number = 0.0
     #: What the node's clock says, in seconds since 1970; 0: it was not asked.
     clock_s: Number = 0.0
+
+
+#: The names of all of them.
+METRICS: Final = tuple(field.name for field in fields(Metrics))
 
 
 class WorkerVitals(NamedTuple):

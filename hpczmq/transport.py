@@ -150,6 +150,12 @@ class Sockets:
         made.connect(address)
         return made
 
+    def undialled(self) -> Socket:
+        """A DEALER that dials nobody yet; see `connect_only`."""
+        made = self._socket(zmq.DEALER)
+        made.raw.setsockopt(zmq.IMMEDIATE, 0)  # the first question may wait for the connection
+        return made
+
     def subscriber(self, *topics: bytes) -> Socket:
         """A SUB of some topics, to be connected later."""
         made = self._socket(zmq.SUB)

@@ -53,10 +53,12 @@ MAY_IMPORT = {
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
-    "memory": "alerts membership messages model",
+    "history": "messages metrics",
+    "filling": "history messages model",
+    "memory": "alerts filling history membership messages model",
     "scheduler": "alerts items messages model quota",
-    "nodes": "addresses alerts arrays cgroup clock config confine cores descriptors items kernels"
-    " memory messages model needs partition quota scheduler spawn transport wire worker",
+    "nodes": "addresses alerts arrays cgroup clock config confine cores descriptors history items"
+    " kernels memory messages model needs partition quota scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
     " wire worker",
@@ -79,8 +81,9 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "addresses assembler clock config futures items kernels messages model partition pump"
-    " session transport wire",
+    "asking": "clock messages transport wire",
+    "client": "addresses asking assembler clock config futures items kernels messages model"
+    " partition pump session transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
@@ -90,13 +93,15 @@ MAY_IMPORT = {
     "launchers": "config nodes options",
     "output": "jsontext wire",
     "tables": "batch doctor messages model wire",
+    "plots": "",
+    "looking_back": "asking metrics plots tables",
     "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "addresses atomic batch client clock config dashboard doctor imagefile kernels"
-    " messages model output palettes progress results tables",
+    "commands": "addresses asking atomic batch client clock config dashboard doctor imagefile"
+    " kernels looking_back messages model output palettes progress results tables",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}

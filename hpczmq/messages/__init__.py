@@ -40,8 +40,11 @@ from hpczmq.messages.everyone import (
 )
 from hpczmq.messages.memoria import (
     AlertsAnswer,
+    AskHistory,
+    HistoryAnswer,
     MetricsAnswer,
     Pulse,
+    Run,
     Sample,
     VitalsReport,
 )
@@ -64,6 +67,7 @@ Message = (
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
     | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
     | Sample | MetricsAnswer | AlertsAnswer | VitalsReport | Pulse
+    | AskHistory | HistoryAnswer
 )  # fmt: skip
 
 #: Number of each kind on the wire.
@@ -74,6 +78,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
     45: Drain, 46: Taken,
     48: Sample, 49: MetricsAnswer, 50: AlertsAnswer, 51: VitalsReport, 52: Pulse,
+    53: AskHistory, 54: HistoryAnswer,
 }  # fmt: skip
 
 __all__ = [
@@ -82,6 +87,7 @@ __all__ = [
     "Ack",
     "AlertsAnswer",
     "Ask",
+    "AskHistory",
     "Assign",
     "Beat",
     "Cancel",
@@ -96,6 +102,7 @@ __all__ = [
     "Goodbye",
     "Heartbeat",
     "Hello",
+    "HistoryAnswer",
     "Introduce",
     "JobsAnswer",
     "Message",
@@ -107,6 +114,7 @@ __all__ = [
     "Report",
     "Return",
     "Revoke",
+    "Run",
     "Sample",
     "SetPolicy",
     "SlavesAnswer",

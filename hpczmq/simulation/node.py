@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from hpczmq import limits
 from hpczmq.simulation.network import Network
@@ -31,6 +32,8 @@ class Setting:
         self.faults = False
         #: How much faster or slower than true time a clock may run at most, as a share.
         self.drift = 0.0
+        #: Memorias by the addresses where they answer.
+        self.memorias: dict[str, Any] = {}
         #: What the master's clock says, in seconds.
         self.master_now: Callable[[], float] = lambda: 0.0
 

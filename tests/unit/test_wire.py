@@ -71,6 +71,8 @@ FORMAT = {
     50: "AlertsAnswer request alerts",
     51: "VitalsReport node instance vitals",
     52: "Pulse findings",
+    53: "AskHistory request since_s until_s step_s nodes after after_s",
+    54: "HistoryAnswer request step_s columns runs more",
 }
 #: What stands inside messages.
 INSIDE = {
