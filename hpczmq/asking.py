@@ -10,14 +10,18 @@ from typing import TypeVar
 from hpczmq import transport, wire
 from hpczmq.clock import Clock
 from hpczmq.errors import NoCluster, Refused, shown
-from hpczmq.messages import Ask, AskHistory, HistoryAnswer, Message, Ping, Reject, Run
+from hpczmq.messages import Acknowledge, Ask, AskHistory, HistoryAnswer, Message, Ping, Reject, Run
 
 M = TypeVar("M", bound=Message)
+#: What a node answers on its own ROUTER.
+Question = Ping | Ask | AskHistory | Acknowledge
 #: By node a row for each moment, oldest first: `at_s`, and each of the metrics.
 History = dict[str, list[dict[str, float]]]
 
 
-def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float) -> tuple[M, float]:
+def ask_node(
+    address: str, request: Ping | Ask | Acknowledge, kind: type[M], timeout_s: float
+) -> tuple[M, float]:
     """Ask one node directly: a request and its answer, without joining anything.
 
     Args:
@@ -36,7 +40,7 @@ def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float)
 
 
 def ask_any(
-    addresses: Sequence[str], request: Ping | Ask | AskHistory, kind: type[M], timeout_s: float
+    addresses: Sequence[str], request: Question, kind: type[M], timeout_s: float
 ) -> tuple[M, float, str]:
     """Ask several nodes at once, of which any will do: the first answer, the seconds that it took,
     and whose it is; raises as `ask_node` does.

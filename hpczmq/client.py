@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from hpczmq import addresses, asking, config, limits, partition, wire
-from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused
+from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
 from hpczmq.items import Items
 from hpczmq.kernels import get
 from hpczmq.messages import (
+    Acknowledge,
     AlertsAnswer,
     Ask,
     AskHistory,
@@ -310,6 +311,38 @@ class Client:
     def alerts(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
         """What is wrong now, from a memoria."""
         return self._ask_memoria(About.ALERTS, tuple(nodes), AlertsAnswer).alerts
+
+    def alert_log(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
+        """Alerts that are over, pending and active, from a memoria, in this order."""
+        return self._ask_memoria(About.ALERT_LOG, tuple(nodes), AlertsAnswer).alerts
+
+    def acknowledge(self, ids: Iterable[str]) -> tuple[Alert, ...]:
+        """Say to all memorias that somebody looks after these alerts; gives back those that are.
+
+        Raises:
+            Refused: one of them is not active.
+            NoCluster: no memoria answered.
+        """
+        wanted = tuple(dict.fromkeys(ids))
+        found: dict[str, Alert] = {}
+        answered = 0
+        addresses = self.status().memorias
+        for address in addresses:
+            with suppress(NoCluster):
+                patience_s = min(self.timeout_s, _MEMORIA_S)
+                order = Acknowledge(0, wanted)
+                told, _ = asking.ask_node(address, order, AlertsAnswer, patience_s)
+                found |= {alert.id: alert for alert in told.alerts}
+                answered += 1
+        if not answered:
+            raise NoCluster(
+                f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
+            )
+        missing = [shown(id) for id in wanted if id not in found]
+        if missing:
+            remedy = "`hpczmq alerts` lists those that are active"
+            raise Refused("unknown alert", f"no alert {', '.join(missing)} is active: {remedy}")
+        return tuple(found.values())
 
     def _ask_memoria(self, about: About, names: tuple[str, ...], kind: type[M]) -> M:
         return self._ask_nodes(self.status().memorias, Ask(0, about, names), kind)[0]

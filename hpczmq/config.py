@@ -71,6 +71,10 @@ class Config:
     #: what it may take ("4GiB").
     history: str = ""
     history_size: str = f"{limits.history_file_bytes_max >> 20}MiB"
+    #: File with the rules of alerts, of a memoria and of a master; empty: the built-in ones.
+    rules: str = ""
+    #: A memoria's command for each alert, which it gets as JSON on its standard input.
+    on_alert: str = ""
     #: Listen beyond loopback without keys.
     insecure: bool = False
     log_level: str = "info"

@@ -17,6 +17,10 @@ def master(
     control_bind: ControlBind = None,
     policy: Annotated[str | None, typer.Option("--policy", "--politica")] = None,
     heartbeat: Annotated[float | None, typer.Option("--heartbeat", metavar="S")] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option("--rules", "--reglas", metavar="FILE", help="Rules of alerts, in TOML."),
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -27,6 +31,7 @@ def master(
             control_bind=control_bind,
             policy=policy,
             heartbeat_s=heartbeat,
+            rules=rules,
             insecure=insecure or None,
             log_level=log_level,
         )
@@ -96,6 +101,14 @@ def memoria(
         str | None,
         typer.Option("--history", "--historial", metavar="FILE", help='Its file, or "off".'),
     ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option("--rules", "--reglas", metavar="FILE", help="Rules of alerts, in TOML."),
+    ] = None,
+    on_alert: Annotated[
+        str | None,
+        typer.Option("--on-alert", "--al-alertar", metavar="COMMAND", help="For each alert."),
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -108,6 +121,8 @@ def memoria(
             bind=bind,
             control_bind=control_bind,
             history=history,
+            rules=rules,
+            on_alert=on_alert,
             insecure=insecure or None,
             log_level=log_level,
         )

@@ -29,6 +29,7 @@ from hpczmq.bounds import Uid as Uid
 from hpczmq.errors import ParameterError
 from hpczmq.metrics import NO_VITALS as NO_VITALS
 from hpczmq.metrics import Alert as Alert
+from hpczmq.metrics import AlertState as AlertState
 from hpczmq.metrics import Finding as Finding
 from hpczmq.metrics import Metrics as Metrics
 from hpczmq.metrics import NodeMetrics as NodeMetrics
@@ -85,6 +86,7 @@ class About(IntEnum):
     METRICS = 4
     ALERTS = 5
     EXPLAIN = 6
+    ALERT_LOG = 7  # of a memoria: pending and cleared ones too
 
 
 Labels = Annotated[tuple[Name, ...], Bounds(0, limits.labels_max)]

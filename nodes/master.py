@@ -7,10 +7,11 @@ import uuid
 from collections import deque
 from typing import assert_never
 
-from hpczmq import needs, wire
+from hpczmq import addresses, needs, wire
 from hpczmq.config import Config
 from hpczmq.messages import Chunk
 from hpczmq.model import Policy
+from hpczmq.nodes.rulefile import rules_of
 from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
 from hpczmq.nodes.store import ResultStore
 from hpczmq.nodes.tasks import plan
@@ -56,6 +57,11 @@ class Master:
                 config.weight_latency,
                 config.weight_alerts,
             ),
+            insecure=config.insecure
+            and not (
+                addresses.is_loopback(config.bind) and addresses.is_loopback(config.control_bind)
+            ),
+            rules=rules_of(config),
             spares_saturated=config.spare_saturated,
             results_bytes_max=needs.memory_bytes(config.results, "results") or self.store.room(),
         )

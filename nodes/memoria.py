@@ -12,10 +12,12 @@ from hpczmq import addresses, needs, wire
 from hpczmq.config import Config
 from hpczmq.memory import (
     Action,
+    Alarm,
     AskOther,
     Event,
     Exit,
     Keep,
+    KeepAlerts,
     Look,
     Memory,
     Publish,
@@ -28,6 +30,8 @@ from hpczmq.memory import (
 )
 from hpczmq.messages import PROTOCOL
 from hpczmq.nodes.archive import Archive
+from hpczmq.nodes.hook import Hook
+from hpczmq.nodes.rulefile import rules_of
 from hpczmq.nodes.shell import SOFTWARE, Shell, nobody, say_ready
 
 log = logging.getLogger(__name__)
@@ -46,6 +50,8 @@ class Memoria:
     """A running memoria."""
 
     def __init__(self, config: Config) -> None:
+        rules = rules_of(config)
+        self.hook = Hook(config.on_alert) if config.on_alert else None
         self.shell = Shell(config.name, config.lifeline, report_s=config.report_s)
         sockets = self.shell.sockets
         self.master = config.master
@@ -62,6 +68,8 @@ class Memoria:
             uuid.uuid4().bytes,
             protocol=PROTOCOL,
             ping_s=config.ping_s,
+            rules=rules,
+            past=self.archive.alerts if self.archive is not None else (),
             archived=self.archive.span_s if self.archive is not None else None,
             software=SOFTWARE,
             address=f"tcp://{host}:{self.router.port}",
@@ -76,6 +84,8 @@ class Memoria:
             self.turn()
         if self.archive is not None:
             self.archive.close()
+        if self.hook is not None:
+            self.hook.close()
         self.shell.sockets.close()
 
     def turn(self) -> None:
@@ -124,6 +134,13 @@ class Memoria:
             case Keep(rows):
                 if self.archive is not None:
                     self.archive.keep(rows)
+            case KeepAlerts(alerts):
+                if self.archive is not None:
+                    self.archive.keep_alerts(alerts)
+            case Alarm(alert):
+                log.warning("alert %s is %s: %s", alert.id, alert.state.name.lower(), alert.text)
+                if self.hook is not None:
+                    self.hook.tell(alert)
             case Look(ask, tier, peer):
                 assert self.archive is not None, "the core was told that there is none"
                 self.archive.look(ask, tier, peer)

@@ -49,19 +49,24 @@ MAY_IMPORT = {
     "arrays": "wire",
     "transport": "addresses descriptors doorman wire",
     # The machines, which are pure, and the shells around them.
-    "alerts": "messages model",
+    "alerts": "metrics",
+    "rules": "alerts metrics",
+    "watching": "alerts metrics",
+    "memory_events": "history messages metrics",
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
     "history": "messages metrics",
     "filling": "history messages model",
-    "memory": "alerts filling history membership messages model",
-    "scheduler": "alerts items messages model quota",
+    "memory": "alerts filling history membership memory_events messages metrics model rules"
+    " watching",
+    "scheduler": "alerts items messages model quota rules",
     "nodes": "addresses alerts arrays cgroup clock config confine cores descriptors history items"
-    " kernels memory messages model needs partition quota scheduler spawn transport wire worker",
+    " jsontext kernels memory messages model needs partition quota rules scheduler spawn"
+    " transport wire worker",
     # All of them in one seeded world.
-    "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
-    " wire worker",
+    "simulation": "alerts items kernels memory membership messages model nodes rules"
+    " scheduler session wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -101,7 +106,7 @@ MAY_IMPORT = {
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
     "commands": "addresses asking atomic batch client clock config dashboard doctor imagefile"
-    " kernels looking_back messages model output palettes progress results tables",
+    " kernels looking_back messages model output palettes progress results rules tables",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}

@@ -39,6 +39,7 @@ from hpczmq.messages.everyone import (
     Welcome,
 )
 from hpczmq.messages.memoria import (
+    Acknowledge,
     AlertsAnswer,
     AskHistory,
     HistoryAnswer,
@@ -67,7 +68,7 @@ Message = (
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
     | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
     | Sample | MetricsAnswer | AlertsAnswer | VitalsReport | Pulse
-    | AskHistory | HistoryAnswer
+    | AskHistory | HistoryAnswer | Acknowledge
 )  # fmt: skip
 
 #: Number of each kind on the wire.
@@ -78,13 +79,14 @@ KINDS: Final[dict[int, type[Message]]] = {
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
     45: Drain, 46: Taken,
     48: Sample, 49: MetricsAnswer, 50: AlertsAnswer, 51: VitalsReport, 52: Pulse,
-    53: AskHistory, 54: HistoryAnswer,
+    53: AskHistory, 54: HistoryAnswer, 55: Acknowledge,
 }  # fmt: skip
 
 __all__ = [
     "KINDS",
     "PROTOCOL",
     "Ack",
+    "Acknowledge",
     "AlertsAnswer",
     "Ask",
     "AskHistory",

@@ -5,7 +5,16 @@ from __future__ import annotations
 from itertools import islice
 
 from hpczmq import limits
-from hpczmq.messages import Ask, ClusterAnswer, JobsAnswer, Message, Reject, SlavesAnswer
+from hpczmq.alerts import merged
+from hpczmq.messages import (
+    AlertsAnswer,
+    Ask,
+    ClusterAnswer,
+    JobsAnswer,
+    Message,
+    Reject,
+    SlavesAnswer,
+)
 from hpczmq.model import About, ClusterInfo, JobInfo, JobState, Refusal, Requires, SlaveInfo
 from hpczmq.scheduler.jobs import JobRecord
 from hpczmq.scheduler.state import ClusterState, SlaveRecord
@@ -29,6 +38,10 @@ def answer(state: ClusterState, ask: Ask, now: float) -> Message:
     if ask.about is About.SLAVES:
         slaves = [s for s in state.slaves.values() if not ask.names or s.name in ask.names]
         return SlavesAnswer(ask.request, _slaves_that_fit(slaves, now))
+    if ask.about is About.ALERTS and any(client.address for client in state.clients.values()):
+        alerts = merged(client.alerts for client in state.clients.values())
+        chosen = [alert for alert in alerts if not ask.names or alert.node in ask.names]
+        return AlertsAnswer(ask.request, tuple(chosen[: limits.alerts_told_max]))
     return Reject(ask.request, "not here", "ask a memoria; `status` says where they are")
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpczmq import limits
-from hpczmq.alerts import Watcher
+from hpczmq.alerts import Readings, Rule, Watcher
 from hpczmq.messages import Control, Message
-from hpczmq.model import Metrics, Outcome, SlaveState, Status
+from hpczmq.model import Alert, Metrics, Outcome, SlaveState, Status
 from hpczmq.quota import Quota
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.jobs import Attempt, JobRecord, Lease
@@ -84,6 +84,7 @@ class SlaveRecord:
     metrics: Metrics = field(default_factory=Metrics)
     #: The rules of `alerts`, looked at with each heartbeat.
     watchers: list[Watcher] = field(default_factory=list)
+    readings: Readings = field(default_factory=Readings)
     #: The saturation alert that keeps new work away from it; empty: none.
     saturated: str = ""
     #: When it was last asked for a sign of life.
@@ -145,8 +146,9 @@ class ClientRecord:
     backlog_bytes: int = 0
     sent_s: float = float("-inf")
     moved_s: float = float("-inf")
-    #: Of a memoria: where it answers.
+    #: Of a memoria: where it answers, and the alerts that it reported last.
     address: str = ""
+    alerts: tuple[Alert, ...] = ()
 
 
 @dataclass(slots=True)
@@ -223,6 +225,8 @@ class ClusterState:
     tasks_waiting: int = 0
     #: When slaves were lost lately, by name; the newest loss of all is the last.
     losses: dict[str, deque[float]] = field(default_factory=dict)
+    #: When a slave has no room.
+    rules: Sequence[Rule] = ()
     #: Whether everybody who reaches the master's ports may use it.
     insecure: bool = False
     frames_dropped: int = 0
