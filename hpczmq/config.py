@@ -75,6 +75,8 @@ class Config:
     rules: str = ""
     #: A memoria's command for each alert, which it gets as JSON on its standard input.
     on_alert: str = ""
+    #: A memoria's file for Prometheus' node exporter; empty: none.
+    prometheus_textfile: str = ""
     #: Listen beyond loopback without keys.
     insecure: bool = False
     log_level: str = "info"

@@ -109,6 +109,10 @@ def memoria(
         str | None,
         typer.Option("--on-alert", "--al-alertar", metavar="COMMAND", help="For each alert."),
     ] = None,
+    prometheus_textfile: Annotated[
+        str | None,
+        typer.Option("--prometheus-textfile", metavar="FILE", help="For its node exporter."),
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -123,6 +127,7 @@ def memoria(
             history=history,
             rules=rules,
             on_alert=on_alert,
+            prometheus_textfile=prometheus_textfile,
             insecure=insecure or None,
             log_level=log_level,
         )

@@ -353,6 +353,8 @@ alert_restored_s: Final = 120.0
 #: The user's command that is told of alerts: how long it may take, and how many may wait for it.
 on_alert_s: Final = 10.0
 on_alert_backlog_max: Final = 100
+#: The file for Prometheus is written so often.
+textfile_s: Final = 10.0
 #: CPU saturation: raised at or above this load for so long, cleared below the lower one.
 cpu_saturated_percent: Final = 95.0
 cpu_clear_percent: Final = 80.0

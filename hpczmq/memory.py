@@ -170,6 +170,10 @@ class Memory:
                 assert_never(event)
         return self._actions
 
+    def rows(self, now: float) -> tuple[NodeMetrics, ...]:
+        """The newest of each node, those heard last first."""
+        return _that_fit([*reversed(self.nodes.values())], now)
+
     def alerts(self, now: float) -> tuple[Alert, ...]:
         """What is active now."""
         return self.book.active(now)

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import assert_never
 
-from hpczmq import addresses, needs, wire
+from hpczmq import addresses, limits, needs, wire
 from hpczmq.config import Config
 from hpczmq.memory import (
     Action,
@@ -33,6 +33,7 @@ from hpczmq.nodes.archive import Archive
 from hpczmq.nodes.hook import Hook
 from hpczmq.nodes.rulefile import rules_of
 from hpczmq.nodes.shell import SOFTWARE, Shell, nobody, say_ready
+from hpczmq.nodes.textfile import Textfile
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ class Memoria:
     def __init__(self, config: Config) -> None:
         rules = rules_of(config)
         self.hook = Hook(config.on_alert) if config.on_alert else None
+        prometheus = config.prometheus_textfile
+        self.textfile = Textfile(Path(prometheus)) if prometheus else None
+        self.written_s = float("-inf")
         self.shell = Shell(config.name, config.lifeline, report_s=config.report_s)
         sockets = self.shell.sockets
         self.master = config.master
@@ -86,6 +90,8 @@ class Memoria:
             self.archive.close()
         if self.hook is not None:
             self.hook.close()
+        if self.textfile is not None:
+            self.textfile.close()
         self.shell.sockets.close()
 
     def turn(self) -> None:
@@ -110,6 +116,13 @@ class Memoria:
         elif self.shell.tick_due(now):
             self.handle(Tick(*self.shell.measured(now, self.core.membership.heartbeat_s)))
             self.shell.inspect(nobody, now)
+            self._write_textfile(now)
+
+    def _write_textfile(self, now: float) -> None:
+        if self.textfile is not None and now - self.written_s >= limits.textfile_s:
+            self.written_s = now
+            wall_s = self.shell.clock.wall()
+            self.textfile.write(self.core.rows(now), self.core.alerts(now), wall_s)
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for."""

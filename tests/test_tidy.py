@@ -51,6 +51,7 @@ MAY_IMPORT = {
     # The machines, which are pure, and the shells around them.
     "alerts": "metrics",
     "rules": "alerts metrics",
+    "exposition": "metrics",
     "watching": "alerts metrics",
     "memory_events": "history messages metrics",
     "membership": "messages model",
@@ -61,9 +62,9 @@ MAY_IMPORT = {
     "memory": "alerts filling history membership memory_events messages metrics model rules"
     " watching",
     "scheduler": "alerts items messages model quota rules",
-    "nodes": "addresses alerts arrays cgroup clock config confine cores descriptors history items"
-    " jsontext kernels memory messages model needs partition quota rules scheduler spawn"
-    " transport wire worker",
+    "nodes": "addresses alerts arrays atomic cgroup clock config confine cores descriptors"
+    " exposition history items jsontext kernels memory messages model needs partition quota rules"
+    " scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts items kernels memory membership messages model nodes rules"
     " scheduler session wire worker",
