@@ -64,8 +64,8 @@ MAY_IMPORT = {
     " identity items kernels keyfiles keyring line membership memory messages model needs"
     " partition quota roles scheduler spawn transport wire worker",
     # All of them in one seeded world.
-    "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
-    " wire worker",
+    "simulation": "alerts identity items kernels memory membership messages model nodes scheduler"
+    " session wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
