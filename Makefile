@@ -31,7 +31,7 @@ demo: .venv/.run
 	$(BIN)/hpczmq demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" --cov
+	$(BIN)/python -m tests.lanes
 
 lint: .venv/.develop
 	$(BIN)/ruff check

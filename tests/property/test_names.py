@@ -12,10 +12,11 @@ import logging
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hpczmq.errors import ParameterError
+from hpczmq.errors import OutputError, ParameterError
 from hpczmq.model import Job, JobState
 from hpczmq.nodes.shell import LogFormat
 from hpczmq.nodes.store import ResultStore
@@ -76,6 +77,21 @@ def test_hostile_text_in_a_job_is_one_row_and_one_document(text: str) -> None:
         assert [row[header.index("folder")] for row in rows] == ["j1", "j2"]
         assert {len(row) for row in rows} == {len(header)}
         assert json.loads((out / "j1" / "job.json").read_text())["state"] == "failed"
+
+
+@pytest.mark.parametrize("target", ["elsewhere", "nowhere"])
+def test_a_link_is_no_folder_and_no_table(tmp_path: Path, target: str) -> None:
+    """Whoever may write into the folder of results does not lead us out of it."""
+    (tmp_path / "elsewhere").mkdir()
+    writer = ResultWriter(tmp_path / "out")
+    (tmp_path / "out" / "job").symlink_to(tmp_path / target)
+    with pytest.raises(OutputError, match="job"):
+        writer.folder("job")
+    (tmp_path / "out" / "results.csv").symlink_to(tmp_path / target / "table")
+    record = Record("j1", Job("echo", {}, name="j1"), JobState.FAILED, 1, 0.5, {})
+    with pytest.raises(OutputError, match=r"results\.csv"):
+        writer.write(writer.folder("j1"), record)
+    assert everything(tmp_path / "elsewhere") == set()
 
 
 @given(job=names, words=st.binary(max_size=20))
