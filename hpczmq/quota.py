@@ -5,10 +5,15 @@ Rules:
 1. Work is never counted: a report of a lease, a new job. What costs the node time and brings
    nothing on (hellos, questions, repetitions, what is refused) is a debt, which falls with time.
 2. A peer whose debt passes its bound is told so once, and what it says is dropped, before it is
-   decoded, for `flood_mute_s`. No node of ours comes near; one that does says it all again later.
-3. What all peers owe together is bounded too. While it is above that bound, a peer needs only
-   `useless_pressed_messages` to be muted: so a thousand connections get no more than one.
-4. New members have a bound of their own, so that ten thousand slaves come back at once after a
+   decoded, for `flood_mute_s`; soon its connection is cut. No node of ours comes near; one that
+   does comes back and says it all again.
+3. What all peers owe together is bounded too. While it is above that bound, what a peer says
+   that owes `useless_pressed_messages` itself waits until it has paid: so a thousand connections
+   get no more than one. A peer that waits for its answers is slowed down by that and loses
+   nothing; one with more than `held_messages_max` that wait floods, and is muted.
+4. Who is no member has little to say. While slaves work, all strangers together are heard only so
+   often, and what is above that is dropped unread: a node that joins says hello again.
+5. New members have a bound of their own, so that ten thousand slaves come back at once after a
    restart, and nobody can go on for ever with new ones.
 
 A debt of 1 is what an average small message costs the master, some 30 µs.
@@ -16,11 +21,15 @@ A debt of 1 is what an average small message costs the master, some 30 µs.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
 from hpczmq import limits
 from hpczmq.errors import ProtocolError
+from hpczmq.wire import Buffer
 
 
-class _Debt:
+class Debt:
     """What is owed; it falls by so much each second."""
 
     __slots__ = ("debt", "since_s")
@@ -29,6 +38,7 @@ class _Debt:
         self.debt, self.since_s = 0.0, now
 
     def add(self, cost: float, per_s: float, now: float) -> float:
+        """Owe so much more; what is owed now."""
         self.debt = max(0.0, self.debt - per_s * (now - self.since_s)) + cost
         self.since_s = now
         return self.debt
@@ -42,12 +52,19 @@ class Quota:
         self.refused: dict[str, int] = {}
         #: Connections at the sockets, as the shell counts them.
         self.connections = 0
+        #: What all of it together cost so far; a turn of the loop has its bound.
+        self.spent = 0.0
         #: Debts by peer, the least recent first; of the many the oldest are forgotten.
-        self._debts: dict[bytes, _Debt] = {}
-        self._together = _Debt(now)
-        self._newcomers = _Debt(now)
-        #: Until when a peer is not listened to.
+        self._debts: dict[bytes, Debt] = {}
+        self._together = Debt(now)
+        self._newcomers = Debt(now)
+        self._strangers = Debt(now)
+        #: Messages that wait, by peer; how many there are, and what they take.
+        self._held: dict[bytes, deque[Sequence[Buffer]]] = {}
+        self._held_messages = self._held_bytes = 0
+        #: Until when a peer is not listened to; and who is muted and has not been cut off.
         self._muted: dict[bytes, float] = {}
+        self._to_cut: dict[bytes, float] = {}
 
     def count(self, code: str, times: int = 1) -> None:
         """Count something that was refused. There are few codes; a new one past the bound is
@@ -64,29 +81,110 @@ class Quota:
             del self._muted[peer]
             return False
         self.count("flood")
+        self.spent += limits.dropped_messages
         return True
 
     def charge(self, peer: bytes, cost: float, now: float, *, alone: bool = False) -> bool:
         """Add to a peer's debt; True: it has passed its bound by this, and is muted from now on.
 
-        With `alone` it does not count for all of them together: what each of many honest nodes
-        does all the time.
+        With `alone` it counts for all of them together only once the peer does it often: it is
+        what each of many honest nodes does all the time.
         """
-        debt = self._debts.pop(peer, None) or _Debt(now)
+        self.spent += cost
+        debt = self._debts.pop(peer, None) or Debt(now)
         if len(self._debts) >= limits.nodes_max:
             del self._debts[next(iter(self._debts))]
         self._debts[peer] = debt
         owed = debt.add(cost, limits.useless_messages_per_s, now)
-        shared = 0.0 if alone else cost
-        together = self._together.add(shared, limits.useless_together_messages_per_s, now)
-        pressed = not alone and together > limits.useless_together_messages_max
-        bound = limits.useless_pressed_messages if pressed else limits.useless_messages_max
-        if owed <= bound:
+        shared = 0.0 if alone and owed <= limits.useless_pressed_messages else cost
+        self._together.add(shared, limits.useless_together_messages_per_s, now)
+        if owed <= limits.useless_messages_max:
             return False
+        self._mute(peer, now)
+        return True
+
+    def _mute(self, peer: bytes, now: float) -> None:
         if len(self._muted) >= limits.nodes_max:
             del self._muted[next(iter(self._muted))]
         self._muted[peer] = now + limits.flood_mute_s
+        self._to_cut[peer] = now + limits.flood_told_s
+
+    def must_wait(self, peer: bytes, now: float) -> bool:
+        """Whether what a peer says is for later: it owes something, while all owe too much."""
+        if peer in self._held:
+            return True
+        debt = self._debts.get(peer)
+        if debt is None or debt.debt <= limits.useless_pressed_messages:
+            return False
+        together = self._together.add(0.0, limits.useless_together_messages_per_s, now)
+        if together <= limits.useless_together_messages_max:
+            return False
+        owed = debt.add(0.0, limits.useless_messages_per_s, now)
+        return owed > limits.useless_pressed_messages
+
+    def hold(self, peer: bytes, frames: Sequence[Buffer], now: float) -> bool:
+        """Keep a message for later; False: that is too much, and its sender is muted."""
+        self.spent += limits.dropped_messages
+        held = self._held.setdefault(peer, deque())
+        size = sum(map(len, frames))
+        full = (
+            len(held) >= limits.held_messages_max
+            or self._held_messages >= limits.held_together_messages_max
+            or self._held_bytes + size > limits.held_bytes_max
+        )
+        if full:
+            for frames in held:
+                self._let_go(frames)
+            del self._held[peer]
+            self._mute(peer, now)
+            return False
+        held.append(frames)
+        self._held_messages += 1
+        self._held_bytes += size
         return True
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether something waits."""
+        return bool(self._held)
+
+    def due(self, now: float) -> Iterator[Sequence[Buffer]]:
+        """Messages that have waited long enough, of each peer in turn."""
+        for peer in list(self._held):
+            held = self._held.pop(peer)
+            waits = self.must_wait(peer, now)
+            if not waits:
+                frames = held.popleft()
+                self._let_go(frames)
+                yield frames
+            if held:
+                self._held[peer] = held
+
+    def _let_go(self, frames: Sequence[Buffer]) -> None:
+        self._held_messages -= 1
+        self._held_bytes -= sum(map(len, frames))
+
+    def hears_stranger(self, now: float) -> bool:
+        """Whether there is time for one more message of somebody who is no member."""
+        strangers = self._strangers
+        said = strangers.add(0.0, limits.strangers_messages_per_s, now)
+        if said >= limits.strangers_messages_max:
+            self.count("strangers")
+            self.spent += limits.dropped_messages
+            return False
+        strangers.debt += 1
+        return True
+
+    def cut(self, shut: Callable[[bytes], bool], now: float) -> None:
+        """Have those cut off that are muted, and have been told. One that can't be cut yet, for
+        its connection is not known, is tried again for as long as it is muted.
+        """
+        for peer, due_s in list(self._to_cut.items()):
+            if due_s > now:
+                break
+            del self._to_cut[peer]
+            if not shut(peer) and peer in self._muted:
+                self._to_cut[peer] = now + limits.flood_told_s
 
     def newcomer(self, now: float) -> bool:
         """Whether there is room for one more new member just now; it counts as one if so."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from hpczmq import descriptors, limits
-from hpczmq.doorman import Doorman
+from hpczmq.doorman import STORM, Doorman
 from hpczmq.errors import BindError, ConfigError
 from hpczmq.wire import Buffer
 
@@ -45,6 +45,11 @@ _FAILS: Final = (
 )
 
 
+_ELSE: Final = zmq.EVENT_DISCONNECTED | zmq.EVENT_LISTENING
+#: How libzmq packs what it tells: what happened, and a descriptor or an error.
+_EVENT: Final = struct.Struct("=HI")
+
+
 class Sent(Enum):
     """What became of a message."""
 
@@ -62,20 +67,31 @@ class Socket:
         #: Of a bound socket: who is connected.
         self.doorman: Doorman | None = None
 
-    def receive(self, messages_max: int = limits.messages_per_turn_max) -> Iterator[list[Buffer]]:
+    def receive(
+        self,
+        messages_max: int = limits.messages_per_turn_max,
+        is_ignored: Callable[[bytes], bool] | None = None,
+        now: float = 0.0,
+    ) -> Iterator[list[Buffer]]:
         """What has arrived, message by message, without waiting.
 
         On a ROUTER the first frame is the peer's routing id. Heads are copied, which is cheaper
-        below a MiB; raw buffers are views of zmq's own memory.
+        below a MiB; raw buffers are views of zmq's own memory. What a peer says that is
+        ignored is dropped.
         """
         heads, doorman = 3 if self._routes else 2, self.doorman
         for _ in range(messages_max):
             try:
-                frames: list[Buffer] = [self.raw.recv(zmq.NOBLOCK)]
+                first = self.raw.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if doorman is not None and not doorman.knows(bytes(frames[0])):
-                frames.append(self._introduced(bytes(frames[0]), doorman))
+            if is_ignored is not None and is_ignored(first):
+                while self.raw.getsockopt(zmq.RCVMORE):
+                    self.raw.recv(copy=False)
+                continue
+            frames: list[Buffer] = [first]
+            if doorman is not None and not doorman.knows(first):
+                frames.append(self._introduced(first, doorman, now))
             while self.raw.getsockopt(zmq.RCVMORE):
                 if len(frames) < heads:
                     frames.append(self.raw.recv())
@@ -83,13 +99,14 @@ class Socket:
                     frames.append(self.raw.recv(copy=False).buffer)
             yield frames
 
-    def _introduced(self, peer: bytes, doorman: Doorman) -> bytes:
+    def _introduced(self, peer: bytes, doorman: Doorman, now: float) -> bytes:
         """The frame behind the routing id of a peer that speaks for the first time; the doorman
         is told on which descriptor it came.
         """
         frame = self.raw.recv(copy=False)
         with suppress(zmq.ZMQError):  # its engine has not told: the next message may
-            doorman.spoke(peer, int(frame.get(zmq.SRCFD)))
+            fd = int(frame.get(zmq.SRCFD))
+            doorman.spoke(peer, fd, descriptors.identity(fd), now)
         return frame.bytes
 
     def send(self, frames: Sequence[Buffer], peer: bytes | None = None) -> Sent:
@@ -142,11 +159,16 @@ class Sockets:
         self._sockets: dict[zmq.Socket[bytes], Socket] = {}
         #: What libzmq tells about the connections of each bound socket.
         self._monitors: dict[zmq.Socket[bytes], Doorman] = {}
+        #: The descriptor that listens for each of them.
+        self._listeners: dict[Doorman, int] = {}
+        #: What this process had in memory when all connections were looked at.
+        self._memory_bytes = 0
 
     def router(self, address: str, insecure: bool = False) -> Socket:
         """A ROUTER bound to an address; its sends name the peer."""
         made = self._socket(zmq.ROUTER)
         made.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        made.raw.setsockopt(zmq.RCVHWM, limits.received_messages_max)
         made.doorman = self._monitored(made.raw, speaks=True)
         _bind(made, address, insecure)
         return made
@@ -205,7 +227,7 @@ class Sockets:
         # Without a bound, for libzmq would stand still at it; `inspect` empties it each tick.
         told.setsockopt(zmq.RCVHWM, 0)
         told.setsockopt(zmq.LINGER, 0)
-        raw.monitor(name, _COMES | _FAILS | zmq.EVENT_DISCONNECTED)
+        raw.monitor(name, _COMES | _FAILS | _ELSE)
         told.connect(name)
         doorman = self._monitors[told] = Doorman(speaks)
         return doorman
@@ -215,18 +237,59 @@ class Sockets:
         """How many there are at bound sockets."""
         return sum(len(doorman.connections) for doorman in self._monitors.values())
 
-    def inspect(self, is_member: Callable[[bytes], bool], now: float) -> list[str]:
+    def is_restless(self, now: float) -> bool:
+        """Whether there is more to look at than usual."""
+        return any(doorman.is_restless(now) for doorman in self._monitors.values())
+
+    def cut(self, peer: bytes, now: float) -> bool:
+        """Cut a peer off; whether its connection was known."""
+        for doorman in self._monitors.values():
+            gone = doorman.dismiss(peer, now)
+            if gone is not None:
+                descriptors.shut(gone.fd, gone.identity)
+                doorman.left(gone.fd)
+                return True
+        return False
+
+    def inspect(self, is_member: Callable[[bytes], bool], now: float, busy: bool) -> list[str]:
         """Look at who is connected, and cut who has to go; codes of what was refused."""
         refused = []
         for told, doorman in self._monitors.items():
-            refused += _news(told, doorman, now)
+            refused += self._news(told, doorman, now)
+            was_shut = doorman.is_shut
+            if doorman.shuts(now, busy) != was_shut:
+                descriptors.hold(self._listeners[doorman], not was_shut)
+                refused += [] if was_shut else [STORM]
+        memory_bytes = descriptors.memory_bytes()
+        hurry = memory_bytes > self._memory_bytes + limits.growth_looked_bytes
+        if hurry or memory_bytes < self._memory_bytes:
+            self._memory_bytes = memory_bytes
         room = int(descriptors.most() * limits.connections_percent / 100)
         for doorman in self._monitors.values():
             left = max(0, room - self.connections + len(doorman.connections))
-            for gone, why in doorman.inspect(left, descriptors.received_bytes, is_member, now):
-                descriptors.shut(gone.fd, gone.name)
+            received = descriptors.received_bytes
+            for gone, why in doorman.inspect(left, received, is_member, now, hurry):
+                descriptors.shut(gone.fd, gone.identity)
                 doorman.left(gone.fd)
                 refused.append(why)
+        return refused
+
+    def _news(self, told: zmq.Socket[bytes], doorman: Doorman, now: float) -> list[str]:
+        """Tell a doorman who came and went; codes of what failed."""
+        refused = []
+        for _ in range(limits.connections_told_max):
+            try:
+                kind, value = _EVENT.unpack(told.recv_multipart(zmq.NOBLOCK)[0])
+            except zmq.Again:
+                break
+            if kind == _COMES:
+                doorman.came(value, descriptors.identity(value), now)
+            elif kind == zmq.EVENT_DISCONNECTED:
+                doorman.left(value)
+            elif kind == zmq.EVENT_LISTENING:
+                self._listeners[doorman] = value
+            else:
+                refused.append("handshake")
         return refused
 
     def watch(self, fd: int, write: bool = False) -> None:
@@ -312,20 +375,3 @@ def _bind(bound: Socket, address: str, insecure: bool) -> None:
         bound.raw.bind(address)
     except zmq.ZMQError as error:
         raise BindError(f"{address}: {error}: choose another with --bind HOST:PORT") from None
-
-
-def _news(told: zmq.Socket[bytes], doorman: Doorman, now: float) -> list[str]:
-    """Tell a doorman who came and went; codes of what failed."""
-    refused = []
-    for _ in range(limits.connections_told_max):
-        if not told.poll(0):
-            break
-        event = recv_monitor_message(told)
-        kind, fd = event["event"], int(event["value"])
-        if kind == _COMES:
-            doorman.came(fd, descriptors.peer_name(fd), now)
-        elif kind == zmq.EVENT_DISCONNECTED:
-            doorman.left(fd)
-        else:
-            refused.append("handshake")
-    return refused

@@ -73,9 +73,12 @@ class Master:
 
     def turn(self) -> None:
         """Once round: everything that has arrived, then placement, then the clock."""
-        if self.router in self.shell.poll():
+        state, quota = self.core.state, self.shell.quota
+        if self.router in self.shell.poll() or quota.is_holding:
             before = self.shell.frames_dropped
-            for (peer,), message, buffers in self.shell.messages(self.router, heads=1, cost=0):
+            # While slaves work, those who come do not disturb them much.
+            strange = (lambda peer: not state.is_member(peer)) if state.leases else None
+            for (peer,), message, buffers in self.shell.messages(self.router, 1, 0, strange):
                 self.handle(Received(bytes(peer), message, buffers))
             # The core counts those that it drops itself.
             self.core.state.frames_dropped += self.shell.frames_dropped - before
@@ -83,7 +86,7 @@ class Master:
         now = self.shell.clock.now()
         if self.shell.tick_due(now):
             self.handle(Tick())
-            self.shell.inspect(self.core.state.is_member, now)
+        self.shell.inspect(self.core.state.is_member, now, busy=bool(self.core.state.leases))
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for, and what follows from that."""

@@ -53,7 +53,7 @@ class Shell:
         #: When a kind of refusal was logged last.
         self._alerts: dict[str, float] = {}
         self._sampler = Sampler()
-        self._tick_s = self._sample_s = float("-inf")
+        self._tick_s = self._sample_s = self._look_s = self._forget_s = float("-inf")
         self._lifeline = sys.stdin.fileno() if lifeline else None
         if self._lifeline is not None:
             self.sockets.watch(self._lifeline)
@@ -74,7 +74,9 @@ class Shell:
 
     def poll(self) -> set[object]:
         """Wait for something to read, but no longer than a tick."""
-        ready: set[object] = set(self.sockets.poll(limits.tick_s))
+        restless = self.sockets.is_restless(self.clock.now())
+        hurry = restless or self.quota.is_holding
+        ready: set[object] = set(self.sockets.poll(limits.look_s if hurry else limits.tick_s))
         if self._lifeline in ready and not os.read(self._lifeline or 0, 4096):
             self.sockets.unwatch(self._lifeline or 0)
             self.stopping = True
@@ -95,29 +97,65 @@ class Shell:
         return self._sampler.sample()
 
     def messages(
-        self, socket: Socket, heads: int = 0, cost: float = 1.0
+        self,
+        socket: Socket,
+        heads: int = 0,
+        cost: float = 1.0,
+        is_stranger: Callable[[bytes], bool] | None = None,
     ) -> Iterator[tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]]]:
         """What has arrived at a socket: head frames, message, buffers.
 
         Junk is counted, and where the socket has several peers its sender is told. There each
-        message has a cost too, and whoever floods us is not listened to.
+        message has a cost too, and whoever floods us is not listened to, and cut off. After much
+        that is of no use the rest is left for the next turn. Strangers, if it is told who is one,
+        are heard only so often.
         """
-        now = self.clock.now()
-        for frames in socket.receive():
-            peer = bytes(frames[0]) if heads else b""
-            if heads and self.quota.is_muted(peer, now):
-                continue
-            try:
-                message, buffers = wire.decode(frames[heads:])
-            except ProtocolError as error:
-                self.drop(peer, error)
-                if heads:
-                    self._refuse(socket, peer, error, now)
-                continue
-            if heads and cost and self.quota.charge(peer, cost, now):
-                self._refuse(socket, peer, flooded(), now)
-                continue
-            yield frames[:heads], message, buffers
+        now, quota = self.clock.now(), self.quota
+        most = quota.spent + limits.useless_per_turn_messages
+
+        def is_ignored(peer: bytes) -> bool:
+            if quota.is_muted(peer, now):
+                return True
+            return is_stranger is not None and is_stranger(peer) and not quota.hears_stranger(now)
+
+        for frames in quota.due(now):
+            read = self._read(socket, list(frames), heads, cost, now)
+            if read is not None:
+                yield read
+        for frames in socket.receive(is_ignored=is_ignored if heads else None, now=now):
+            if heads and quota.must_wait(bytes(frames[0]), now):
+                self._hold(socket, frames, now)
+            else:
+                read = self._read(socket, frames, heads, cost, now)
+                if read is not None:
+                    yield read
+            if quota.spent > most:
+                break
+        quota.cut(lambda peer: self.sockets.cut(peer, now), now)
+
+    def _hold(self, socket: Socket, frames: list[wire.Buffer], now: float) -> None:
+        peer = bytes(frames[0])
+        if not self.quota.hold(peer, frames, now):
+            told = flooded()
+            self.quota.count(told.code)
+            socket.send(wire.encode(Reject(0, told.code, told.reason)), peer)
+
+    def _read(
+        self, socket: Socket, frames: list[wire.Buffer], heads: int, cost: float, now: float
+    ) -> tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]] | None:
+        """The message of some frames, if there is one and its sender is listened to."""
+        peer = bytes(frames[0]) if heads else b""
+        try:
+            message, buffers = wire.decode(frames[heads:])
+        except ProtocolError as error:
+            self.drop(peer, error)
+            if heads:
+                self._refuse(socket, peer, error, now)
+            return None
+        if heads and cost and self.quota.charge(peer, cost, now):
+            self._refuse(socket, peer, flooded(), now)
+            return None
+        return frames[:heads], message, buffers
 
     def _refuse(self, socket: Socket, peer: bytes, error: ProtocolError, now: float) -> None:
         self.quota.count(error.code)
@@ -126,10 +164,21 @@ class Shell:
         reject = Reject(0, error.code, error.reason[: limits.text_chars_max])
         socket.send(wire.encode(reject), peer)
 
-    def inspect(self, is_member: Callable[[bytes], bool], now: float) -> None:
-        """Look at who is connected to our sockets; who has to go is cut, counted and logged."""
-        self.quota.forget(now)
-        cut = Counter(self.sockets.inspect(is_member, now))
+    def inspect(
+        self, is_member: Callable[[bytes], bool], now: float, busy: bool = False
+    ) -> None:
+        """Look at who is connected to our sockets, if it is time to; who has to go is cut, counted
+        and logged.
+        """
+        restless = self.sockets.is_restless(now)
+        if now - self._look_s < (limits.look_s if restless else limits.tick_s):
+            return
+        self._look_s = now
+        self.quota.cut(lambda peer: self.sockets.cut(peer, now), now)
+        if now - self._forget_s >= 1.0:
+            self._forget_s = now
+            self.quota.forget(now)
+        cut = Counter(self.sockets.inspect(is_member, now, busy))
         self.quota.connections = self.sockets.connections
         for why, times in cut.items():
             self.quota.count(why, times)

@@ -50,7 +50,7 @@ def _cost(state: ClusterState, peer: bytes, message: Message) -> float:
             rows = min(_rows(state, message) / limits.rows_per_message, limits.answer_messages_max)
             return 1.0 + rows
         case Cancel():
-            return 1.0 + len(message.jobs) / 50
+            return _ends_nothing(state, message)
         case Goodbye():
             return 0.0
         case _:
@@ -67,6 +67,15 @@ def _again(state: ClusterState, peer: bytes, fetch: Fetch) -> float:
     if watch is not None and watch.request != fetch.request:
         resent = min(max(0, watch.cursor - fetch.cursor), fetch.credit)
     return 0.05 + resent
+
+
+def _ends_nothing(state: ClusterState, cancel: Cancel) -> float:
+    """To end an open job is work: somebody submitted it."""
+    if cancel.ended or cancel.queued:
+        return 1.0 + len(state.jobs) / 50
+    jobs = [state.jobs.get(id) for id in cancel.jobs]
+    idle = sum(job is None or job.state.ended for job in jobs)
+    return 1.0 + idle / 50 if idle else 0.0
 
 
 def _rows(state: ClusterState, ask: Ask) -> int:
