@@ -278,7 +278,7 @@ dropped_messages: Final = 0.15
 #: Who passes these bounds is not listened to for so long: as long as a lost master is waited for.
 flood_mute_s: Final = 5.0
 #: What it is told has so long to leave; then its connection is cut.
-flood_told_s: Final = 0.01
+flood_told_s: Final = 0.001
 #: A hello counts for so many. Nodes say two a second while they are refused.
 hello_messages: Final = 20.0
 #: Of a refusal: the message was read, and an answer made.

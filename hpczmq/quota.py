@@ -91,17 +91,20 @@ class Quota:
         what each of many honest nodes does all the time.
         """
         self.spent += cost
-        debt = self._debts.pop(peer, None) or Debt(now)
-        if len(self._debts) >= limits.nodes_max:
-            del self._debts[next(iter(self._debts))]
-        self._debts[peer] = debt
-        owed = debt.add(cost, limits.useless_messages_per_s, now)
+        owed = self._owes(peer, cost, now)
         shared = 0.0 if alone and owed <= limits.useless_pressed_messages else cost
         self._together.add(shared, limits.useless_together_messages_per_s, now)
         if owed <= limits.useless_messages_max:
             return False
         self._mute(peer, now)
         return True
+
+    def _owes(self, peer: bytes, cost: float, now: float) -> float:
+        debt = self._debts.pop(peer, None) or Debt(now)
+        if len(self._debts) >= limits.nodes_max:
+            del self._debts[next(iter(self._debts))]
+        self._debts[peer] = debt
+        return debt.add(cost, limits.useless_messages_per_s, now)
 
     def _mute(self, peer: bytes, now: float) -> None:
         if len(self._muted) >= limits.nodes_max:
@@ -164,13 +167,17 @@ class Quota:
         self._held_messages -= 1
         self._held_bytes -= sum(map(len, frames))
 
-    def hears_stranger(self, now: float) -> bool:
-        """Whether there is time for one more message of somebody who is no member."""
+    def hears_stranger(self, peer: bytes, now: float) -> bool:
+        """Whether there is time for one more message of somebody who is no member. One that goes
+        on and on is muted.
+        """
         strangers = self._strangers
         said = strangers.add(0.0, limits.strangers_messages_per_s, now)
         if said >= limits.strangers_messages_max:
             self.count("strangers")
             self.spent += limits.dropped_messages
+            if self._owes(peer, 1.0, now) > limits.useless_pressed_messages:
+                self._mute(peer, now)
             return False
         strangers.debt += 1
         return True

@@ -76,8 +76,8 @@ class Socket:
         """What has arrived, message by message, without waiting.
 
         On a ROUTER the first frame is the peer's routing id. Heads are copied, which is cheaper
-        below a MiB; raw buffers are views of zmq's own memory. What a peer says that is
-        ignored is dropped.
+        below a MiB; raw buffers are views of zmq's own memory. Of what was dropped, since its peer
+        is ignored, there are no frames.
         """
         heads, doorman = 3 if self._routes else 2, self.doorman
         for _ in range(messages_max):
@@ -88,6 +88,7 @@ class Socket:
             if is_ignored is not None and is_ignored(first):
                 while self.raw.getsockopt(zmq.RCVMORE):
                     self.raw.recv(copy=False)
+                yield []
                 continue
             frames: list[Buffer] = [first]
             if doorman is not None and not doorman.knows(first):

@@ -116,16 +116,17 @@ class Shell:
         def is_ignored(peer: bytes) -> bool:
             if quota.is_muted(peer, now):
                 return True
-            return is_stranger is not None and is_stranger(peer) and not quota.hears_stranger(now)
+            strange = is_stranger is not None and is_stranger(peer)
+            return strange and not quota.hears_stranger(peer, now)
 
         for frames in quota.due(now):
             read = self._read(socket, list(frames), heads, cost, now)
             if read is not None:
                 yield read
         for frames in socket.receive(is_ignored=is_ignored if heads else None, now=now):
-            if heads and quota.must_wait(bytes(frames[0]), now):
+            if frames and heads and quota.must_wait(bytes(frames[0]), now):
                 self._hold(socket, frames, now)
-            else:
+            elif frames:
                 read = self._read(socket, frames, heads, cost, now)
                 if read is not None:
                     yield read
