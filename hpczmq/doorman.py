@@ -43,6 +43,9 @@ class Connection:
     #: Whether it has said something since its bytes were looked at, and how many there were then.
     heard: bool = False
     received_bytes: int = 0
+    #: Whether it has spoken before we were told that it came; then what is told of its descriptor
+    #: until that is about one before it.
+    early: bool = False
 
 
 class Doorman:
@@ -67,6 +70,7 @@ class Doorman:
         """A connection was taken. (Perhaps it has spoken before we are told of it.)"""
         known = self.connections.get(fd)
         if known is not None and known.identity == identity:
+            known.early = False
             return
         self.left(fd)
         self.connections[fd] = Connection(fd, identity, now)
@@ -80,6 +84,12 @@ class Doorman:
         if gone is not None and gone.peer is not None:
             self._peers.pop(gone.peer, None)
 
+    def ended(self, fd: int) -> None:
+        """We are told that a connection has ended."""
+        known = self.connections.get(fd)
+        if known is not None and not known.early:
+            self.left(fd)
+
     def knows(self, peer: bytes) -> bool:
         """Whether the connection of a peer that speaks is known. Asking counts as hearing it."""
         connection = self._peers.get(peer)
@@ -90,12 +100,17 @@ class Doorman:
 
     def spoke(self, peer: bytes, fd: int, identity: int, now: float) -> None:
         """A peer that was not known has spoken, on this descriptor."""
-        if identity:
+        known = self.connections.get(fd)
+        if not identity:
+            return
+        if known is None or known.identity != identity:
             self.came(fd, identity, now)
-            connection = self.connections[fd]
-            if connection.peer is None:
-                connection.peer, connection.heard = peer, True
-                self._peers[peer] = connection
+            self.connections[fd].early = True
+        connection = self.connections[fd]
+        if connection.peer is not None:
+            self._peers.pop(connection.peer, None)
+        connection.peer, connection.heard = peer, True
+        self._peers[peer] = connection
 
     def dismiss(self, peer: bytes, now: float) -> Connection | None:
         """The connection of a peer that has to go, if it is known."""

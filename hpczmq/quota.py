@@ -26,7 +26,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from hpczmq import limits
 from hpczmq.errors import ProtocolError
-from hpczmq.wire import Buffer
+
+Frames = Sequence[bytes | bytearray | memoryview]
 
 
 class Debt:
@@ -44,6 +45,43 @@ class Debt:
         return self.debt
 
 
+class _Held:
+    """Messages that wait, of each peer in their order; bounded."""
+
+    def __init__(self) -> None:
+        self.by_peer: dict[bytes, deque[Frames]] = {}
+        self._messages = self._bytes = 0
+
+    def add(self, peer: bytes, frames: Frames) -> bool:
+        """Keep a message, if there is room."""
+        held, size = self.by_peer.get(peer, ()), sum(map(len, frames))
+        if (
+            len(held) >= limits.held_messages_max
+            or self._messages >= limits.held_together_messages_max
+            or self._bytes + size > limits.held_bytes_max
+        ):
+            return False
+        self.by_peer.setdefault(peer, deque()).append(frames)
+        self._messages += 1
+        self._bytes += size
+        return True
+
+    def take(self, peer: bytes) -> Frames:
+        """The oldest message of a peer that has some."""
+        held = self.by_peer[peer]
+        frames = held.popleft()
+        if not held:
+            del self.by_peer[peer]
+        self._messages -= 1
+        self._bytes -= sum(map(len, frames))
+        return frames
+
+    def drop(self, peer: bytes) -> None:
+        """Forget all of a peer."""
+        while peer in self.by_peer:
+            self.take(peer)
+
+
 class Quota:
     """Debts of peers, and what was refused, by code."""
 
@@ -59,9 +97,8 @@ class Quota:
         self._together = Debt(now)
         self._newcomers = Debt(now)
         self._strangers = Debt(now)
-        #: Messages that wait, by peer; how many there are, and what they take.
-        self._held: dict[bytes, deque[Sequence[Buffer]]] = {}
-        self._held_messages = self._held_bytes = 0
+        #: Messages that wait.
+        self._held = _Held()
         #: Until when a peer is not listened to; and who is muted and has not been cut off.
         self._muted: dict[bytes, float] = {}
         self._to_cut: dict[bytes, float] = {}
@@ -114,8 +151,9 @@ class Quota:
 
     def must_wait(self, peer: bytes, now: float) -> bool:
         """Whether what a peer says is for later: it owes something, while all owe too much."""
-        if peer in self._held:
-            return True
+        return peer in self._held.by_peer or self._is_slowed(peer, now)
+
+    def _is_slowed(self, peer: bytes, now: float) -> bool:
         debt = self._debts.get(peer)
         if debt is None or debt.debt <= limits.useless_pressed_messages:
             return False
@@ -125,47 +163,25 @@ class Quota:
         owed = debt.add(0.0, limits.useless_messages_per_s, now)
         return owed > limits.useless_pressed_messages
 
-    def hold(self, peer: bytes, frames: Sequence[Buffer], now: float) -> bool:
+    def hold(self, peer: bytes, frames: Frames, now: float) -> bool:
         """Keep a message for later; False: that is too much, and its sender is muted."""
         self.spent += limits.dropped_messages
-        held = self._held.setdefault(peer, deque())
-        size = sum(map(len, frames))
-        full = (
-            len(held) >= limits.held_messages_max
-            or self._held_messages >= limits.held_together_messages_max
-            or self._held_bytes + size > limits.held_bytes_max
-        )
-        if full:
-            for frames in held:
-                self._let_go(frames)
-            del self._held[peer]
-            self._mute(peer, now)
-            return False
-        held.append(frames)
-        self._held_messages += 1
-        self._held_bytes += size
-        return True
+        if self._held.add(peer, frames):
+            return True
+        self._held.drop(peer)
+        self._mute(peer, now)
+        return False
 
     @property
     def is_holding(self) -> bool:
         """Whether something waits."""
-        return bool(self._held)
+        return bool(self._held.by_peer)
 
-    def due(self, now: float) -> Iterator[Sequence[Buffer]]:
-        """Messages that have waited long enough, of each peer in turn."""
-        for peer in list(self._held):
-            held = self._held.pop(peer)
-            waits = self.must_wait(peer, now)
-            if not waits:
-                frames = held.popleft()
-                self._let_go(frames)
-                yield frames
-            if held:
-                self._held[peer] = held
-
-    def _let_go(self, frames: Sequence[Buffer]) -> None:
-        self._held_messages -= 1
-        self._held_bytes -= sum(map(len, frames))
+    def due(self, now: float) -> Iterator[Frames]:
+        """Messages that have waited long enough, one of each peer."""
+        for peer in list(self._held.by_peer):
+            if not self._is_slowed(peer, now):
+                yield self._held.take(peer)
 
     def hears_stranger(self, peer: bytes, now: float) -> bool:
         """Whether there is time for one more message of somebody who is no member. One that goes

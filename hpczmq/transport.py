@@ -286,7 +286,7 @@ class Sockets:
             if kind == _COMES:
                 doorman.came(value, descriptors.identity(value), now)
             elif kind == zmq.EVENT_DISCONNECTED:
-                doorman.left(value)
+                doorman.ended(value)
             elif kind == zmq.EVENT_LISTENING:
                 self._listeners[doorman] = value
             else:

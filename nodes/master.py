@@ -7,7 +7,7 @@ import uuid
 from collections import deque
 from typing import assert_never
 
-from hpczmq import needs, wire
+from hpczmq import limits, needs, wire
 from hpczmq.config import Config
 from hpczmq.messages import Chunk
 from hpczmq.model import Policy
@@ -59,6 +59,8 @@ class Master:
             spares_saturated=config.spare_saturated,
             results_bytes_max=needs.memory_bytes(config.results, "results") or self.store.room(),
         )
+        #: When slaves had leases last.
+        self._worked_s = float("-inf")
         self.core.state.quota = self.shell.quota  # who floods is stopped before it is decoded
 
     def run(self) -> None:
@@ -73,20 +75,27 @@ class Master:
 
     def turn(self) -> None:
         """Once round: everything that has arrived, then placement, then the clock."""
-        state, quota = self.core.state, self.shell.quota
-        if self.router in self.shell.poll() or quota.is_holding:
-            before = self.shell.frames_dropped
+        state, shell = self.core.state, self.shell
+        if self.router in shell.poll() or shell.quota.is_holding:
+            before = shell.frames_dropped
             # While slaves work, those who come do not disturb them much.
-            strange = (lambda peer: not state.is_member(peer)) if state.leases else None
-            for (peer,), message, buffers in self.shell.messages(self.router, 1, 0, strange):
+            strange = (lambda peer: not state.is_member(peer)) if self._is_busy() else None
+            for (peer,), message, buffers in shell.messages(self.router, 1, 0, strange):
                 self.handle(Received(bytes(peer), message, buffers))
             # The core counts those that it drops itself.
-            self.core.state.frames_dropped += self.shell.frames_dropped - before
+            state.frames_dropped += shell.frames_dropped - before
         self.handle(Turn())
-        now = self.shell.clock.now()
-        if self.shell.tick_due(now):
+        now = shell.clock.now()
+        if shell.tick_due(now):
             self.handle(Tick())
-        self.shell.inspect(self.core.state.is_member, now, busy=bool(self.core.state.leases))
+        shell.inspect(state.is_member, now, self._is_busy())
+
+    def _is_busy(self) -> bool:
+        """Whether slaves work, or did a while ago."""
+        now = self.shell.clock.now()
+        if self.core.state.leases:
+            self._worked_s = now
+        return now - self._worked_s < limits.busy_s
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for, and what follows from that."""

@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "confine": "",
     "needs": "",
     "quota": "",
-    "doorman": "",
+    "doorman": "quota",
     "descriptors": "",
     "model": "needs",
     "config": "model needs",
