@@ -268,7 +268,7 @@ useless_together_messages_per_s: Final = 1_000.0
 #: that waits for its answers is slowed down by that, and not more.
 useless_pressed_messages: Final = 75.0
 #: Messages of one peer that wait, of all of them, and what they take. Who says more floods.
-held_messages_max: Final = 100
+held_messages_max: Final = 300
 held_together_messages_max: Final = 10_000
 held_bytes_max: Final = 64 * MIB
 #: A turn ends after so much that was of no use, 1.5 ms: then placement and the clock are next.
@@ -324,13 +324,13 @@ look_s: Final = 0.02
 #: New connections at once, and how many a second after that; each costs some 150 µs, and 400 in
 #: all if a new member comes of it. Past this the system takes none, and who dials tries again. As
 #: long as the master is not busy all may come: a whole cluster is back at once after a restart.
-arrivals_max: Final = 1_000.0
+arrivals_max: Final = 1_000
 arrivals_per_s: Final = 300.0
 #: A master is busy until nothing was on its way to a slave for so long.
 busy_s: Final = 60.0
 #: What strangers may say at once while it is, and how much a second after that. What is
 #: above is dropped unread; a node that joins says hello twice a second.
-strangers_messages_max: Final = 100.0
+strangers_messages_max: Final = 100
 strangers_messages_per_s: Final = 300.0
 #: So many new connections one counts for that had to be cut: who comes back does it all again.
 cut_arrivals: Final = 50.0

@@ -178,9 +178,9 @@ class Quota:
         return bool(self._held.by_peer)
 
     def due(self, now: float) -> Iterator[Frames]:
-        """Messages that have waited long enough, one of each peer."""
+        """Messages that have waited long enough: of each peer until it is too much again."""
         for peer in list(self._held.by_peer):
-            if not self._is_slowed(peer, now):
+            while peer in self._held.by_peer and not self._is_slowed(peer, now):
                 yield self._held.take(peer)
 
     def hears_stranger(self, peer: bytes, now: float) -> bool:

@@ -145,6 +145,6 @@ class Master:
             return Unreachable(peer)
         if sent is Sent.FULL:
             # Credit ends long before this mark: the peer does not read. It will ask again.
-            log.warning("%s does not read what it is sent", peer.hex())
+            self.shell.complain(peer, f"{peer.hex()} does not read what it is sent")
             return Choked(peer)
         return None

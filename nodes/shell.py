@@ -45,7 +45,7 @@ class Shell:
         #: Whether a first SIGTERM is no more than the wish that it drains; and that it was said.
         self._drains = drains
         self.draining = False
-        #: Messages that could not be used, and who sent some; each sender is logged once.
+        #: Messages that could not be used; and who was complained of, which is logged once each.
         self.frames_dropped = 0
         self._complained: set[bytes] = set()
         #: Who says too much, and what was refused.
@@ -119,8 +119,8 @@ class Shell:
             strange = is_stranger is not None and is_stranger(peer)
             return strange and not quota.hears_stranger(peer, now)
 
-        for frames in quota.due(now):
-            read = self._read(socket, list(frames), heads, cost, now)
+        for held in quota.due(now):
+            read = self._read(socket, list(held), heads, cost, now)
             if read is not None:
                 yield read
         for frames in socket.receive(is_ignored=is_ignored if heads else None, now=now):
@@ -189,14 +189,18 @@ class Shell:
                 log.warning("%s: refused %d so far, %d are connected", why, total, there)
 
     def drop(self, peer: wire.Buffer, error: ProtocolError) -> None:
-        """Count a message that can't be used; say so the first time."""
+        """Count a message that can't be used."""
         self.frames_dropped += 1
+        # Without a handshake, as ZMTP 1 had none, a peer's id is whatever it sent.
+        name = bytes(peer).hex()[:_ID_DIGITS] or "the master"
+        self.complain(peer, f"dropped a message of {name}: {error}")
+
+    def complain(self, peer: wire.Buffer, text: str) -> None:
+        """Say what is wrong with a peer, the first time; it may be without end."""
         known = bytes(peer)
         if known not in self._complained and len(self._complained) < limits.rows_max:
             self._complained.add(known)
-            # Without a handshake, as ZMTP 1 had none, a peer's id is whatever it sent.
-            name = known.hex()[:_ID_DIGITS] or "the master"
-            log.warning("dropped a message of %s: %s", name, error)
+            log.warning("%s", text)
 
 
 def nobody(peer: bytes) -> bool:

@@ -27,8 +27,8 @@ def is_too_much(state: ClusterState, peer: bytes, message: Message, now: float) 
     cost = _cost(state, peer, message)
     if not cost:
         return False
-    # A heartbeat and a hello are what all nodes say, and many of them are no sign of a flood.
-    alone = isinstance(message, Heartbeat | Hello)
+    # These are what all nodes say, and many of them together are no sign of a flood.
+    alone = isinstance(message, Heartbeat | Hello | Fetch)
     return state.quota.charge(peer, cost, now, alone=alone)
 
 
@@ -58,11 +58,15 @@ def _cost(state: ClusterState, peer: bytes, message: Message) -> float:
 
 
 def _again(state: ClusterState, peer: bytes, fetch: Fetch) -> float:
-    """A client fetches each of its jobs every few seconds; what counts is what is sent again."""
+    """A client fetches each of its jobs every few seconds; what counts is what is sent again.
+    The first time is free: one that comes back fetches all that it has at once.
+    """
     client = state.clients.get(peer)
     watch = client.watches.get(fetch.job) if client else None
     if fetch.job not in state.jobs:
         return 1.0
+    if client is not None and watch is None:
+        return 0.0
     resent = 0
     if watch is not None and watch.request != fetch.request:
         resent = min(max(0, watch.cursor - fetch.cursor), fetch.credit)
