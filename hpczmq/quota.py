@@ -22,7 +22,7 @@ A debt of 1 is what an average small message costs the master, some 30 µs.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from hpczmq import limits
 from hpczmq.errors import ProtocolError
@@ -101,7 +101,7 @@ class Quota:
         self._held = _Held()
         #: Until when a peer is not listened to; and who is muted and has not been cut off.
         self._muted: dict[bytes, float] = {}
-        self._to_cut: dict[bytes, float] = {}
+        self._to_cut: deque[tuple[bytes, float]] = deque()
 
     def count(self, code: str, times: int = 1) -> None:
         """Count something that was refused. There are few codes; a new one past the bound is
@@ -147,7 +147,7 @@ class Quota:
         if len(self._muted) >= limits.nodes_max:
             del self._muted[next(iter(self._muted))]
         self._muted[peer] = now + limits.flood_mute_s
-        self._to_cut[peer] = now + limits.flood_told_s
+        self._to_cut.append((peer, now + limits.flood_told_s))
 
     def must_wait(self, peer: bytes, now: float) -> bool:
         """Whether what a peer says is for later: it owes something, while all owe too much."""
@@ -198,16 +198,10 @@ class Quota:
         strangers.debt += 1
         return True
 
-    def cut(self, shut: Callable[[bytes], bool], now: float) -> None:
-        """Have those cut off that are muted, and have been told. One that can't be cut yet, for
-        its connection is not known, is tried again for as long as it is muted.
-        """
-        for peer, due_s in list(self._to_cut.items()):
-            if due_s > now:
-                break
-            del self._to_cut[peer]
-            if not shut(peer) and peer in self._muted:
-                self._to_cut[peer] = now + limits.flood_told_s
+    def to_cut(self, now: float) -> Iterator[bytes]:
+        """Peers to be cut off now: they are muted, and have had time to read why."""
+        while self._to_cut and self._to_cut[0][1] <= now:
+            yield self._to_cut.popleft()[0]
 
     def newcomer(self, now: float) -> bool:
         """Whether there is room for one more new member just now; it counts as one if so."""

@@ -70,14 +70,14 @@ class Socket:
     def receive(
         self,
         messages_max: int = limits.messages_per_turn_max,
-        is_ignored: Callable[[bytes], bool] | None = None,
+        is_muted: Callable[[bytes], bool] | None = None,
         now: float = 0.0,
     ) -> Iterator[list[Buffer]]:
         """What has arrived, message by message, without waiting.
 
         On a ROUTER the first frame is the peer's routing id. Heads are copied, which is cheaper
-        below a MiB; raw buffers are views of zmq's own memory. Of what was dropped, since its peer
-        is ignored, there are no frames.
+        below a MiB; raw buffers are views of zmq's own memory. Of what a muted peer says there
+        are no frames.
         """
         heads, doorman = 3 if self._routes else 2, self.doorman
         for _ in range(messages_max):
@@ -85,7 +85,7 @@ class Socket:
                 first = self.raw.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if is_ignored is not None and is_ignored(first):
+            if is_muted is not None and is_muted(first):
                 while self.raw.getsockopt(zmq.RCVMORE):
                     self.raw.recv(copy=False)
                 yield []
@@ -242,15 +242,13 @@ class Sockets:
         """Whether there is more to look at than usual."""
         return any(doorman.is_restless(now) for doorman in self._monitors.values())
 
-    def cut(self, peer: bytes, now: float) -> bool:
-        """Cut a peer off; whether its connection was known."""
+    def cut(self, peer: bytes, now: float) -> None:
+        """Cut a peer off."""
         for doorman in self._monitors.values():
             gone = doorman.dismiss(peer, now)
             if gone is not None:
                 descriptors.shut(gone.fd, gone.identity)
                 doorman.left(gone.fd)
-                return True
-        return False
 
     def inspect(self, is_member: Callable[[bytes], bool], now: float, busy: bool) -> list[str]:
         """Look at who is connected, and cut who has to go; codes of what was refused."""

@@ -113,18 +113,18 @@ class Shell:
         now, quota = self.clock.now(), self.quota
         most = quota.spent + limits.useless_per_turn_messages
 
-        def is_ignored(peer: bytes) -> bool:
-            if quota.is_muted(peer, now):
-                return True
-            strange = is_stranger is not None and is_stranger(peer)
-            return strange and not quota.hears_stranger(peer, now)
+        def is_muted(peer: bytes) -> bool:
+            return quota.is_muted(peer, now)
 
         for held in quota.due(now):
             read = self._read(socket, list(held), heads, cost, now)
             if read is not None:
                 yield read
-        for frames in socket.receive(is_ignored=is_ignored if heads else None, now=now):
-            if frames and heads and quota.must_wait(bytes(frames[0]), now):
+        for frames in socket.receive(is_muted=is_muted if heads else None, now=now):
+            peer = bytes(frames[0]) if frames and heads else b""
+            if peer and is_stranger is not None and is_stranger(peer):
+                frames = frames if quota.hears_stranger(peer, now) else []
+            if peer and frames and quota.must_wait(peer, now):
                 self._hold(socket, frames, now)
             elif frames:
                 read = self._read(socket, frames, heads, cost, now)
@@ -132,7 +132,12 @@ class Shell:
                     yield read
             if quota.spent > most:
                 break
-        quota.cut(lambda peer: self.sockets.cut(peer, now), now)
+        self._cut(now)
+
+    def _cut(self, now: float) -> None:
+        """Cut off who floods."""
+        for peer in self.quota.to_cut(now):
+            self.sockets.cut(peer, now)
 
     def _hold(self, socket: Socket, frames: list[wire.Buffer], now: float) -> None:
         peer = bytes(frames[0])
@@ -175,7 +180,7 @@ class Shell:
         if now - self._look_s < (limits.look_s if restless else limits.tick_s):
             return
         self._look_s = now
-        self.quota.cut(lambda peer: self.sockets.cut(peer, now), now)
+        self._cut(now)
         if now - self._forget_s >= 1.0:
             self._forget_s = now
             self.quota.forget(now)

@@ -141,17 +141,9 @@ def test_strangers_are_heard_so_often_and_one_that_goes_on_is_muted(quota: Quota
 
 def test_who_is_muted_is_cut_off_once_it_can_have_read_why(quota: Quota) -> None:
     until_muted(quota, b"a", cost=1_000.0)
-    gone: list[bytes] = []
-
-    def shut(peer: bytes) -> bool:
-        gone.append(peer)
-        return len(gone) > 1  # at first its connection is not known
-
-    quota.cut(shut, 0.0)
-    assert not gone
-    for step in range(1, 5):
-        quota.cut(shut, step * limits.flood_told_s)
-    assert gone == [b"a", b"a"]
+    assert list(quota.to_cut(0.0)) == []
+    assert list(quota.to_cut(limits.flood_told_s)) == [b"a"]
+    assert list(quota.to_cut(1.0)) == []
 
 
 def test_heartbeats_count_for_all_together_once_a_peer_does_nothing_else(quota: Quota) -> None:
