@@ -129,7 +129,7 @@ class Quota:
         """
         self.spent += cost
         owed = self._owes(peer, cost, now)
-        shared = 0.0 if alone and owed <= limits.useless_pressed_messages else cost
+        shared = 0.0 if alone and owed - cost <= limits.useless_pressed_messages else cost
         self._together.add(shared, limits.useless_together_messages_per_s, now)
         if owed <= limits.useless_messages_max:
             return False

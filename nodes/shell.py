@@ -13,19 +13,26 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from hpczmq import descriptors, limits, wire
 from hpczmq._version import __version__
 from hpczmq.clock import Clock
+from hpczmq.config import Config
+from hpczmq.endpoint import Socket
 from hpczmq.errors import ProtocolError
+from hpczmq.identity import ANYBODY, Member
+from hpczmq.keyfiles import NodeKeys
+from hpczmq.line import Line
+from hpczmq.membership import Membership
 from hpczmq.messages import Message, Reject
 from hpczmq.model import Metrics
 from hpczmq.nodes.sampler import Sampler
 from hpczmq.plain import block
 from hpczmq.quota import Quota, flooded
-from hpczmq.transport import Socket, Sockets
+from hpczmq.roles import refusal
+from hpczmq.transport import Sockets
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +44,19 @@ _ID_DIGITS = 16
 class Shell:
     """The common half of a node: owns the sockets, the clock, and the wish to stop."""
 
-    def __init__(self, name: str, lifeline: bool = False, drains: bool = False) -> None:
-        self.name = name
+    def __init__(
+        self,
+        config: Config,
+        keys: NodeKeys | None = None,
+        sockets: Sockets | None = None,
+        drains: bool = False,
+    ) -> None:
+        self.name = config.name
         self.clock = Clock()
-        self.sockets = Sockets()
+        self.sockets = sockets or Sockets(keys.keys if keys else None, config.insecure)
+        #: Who sent the message that was given last.
+        self.who = ANYBODY
+        self._gone: frozenset[bytes] = frozenset()
         self.stopping = False
         #: Whether a first SIGTERM is no more than the wish that it drains; and that it was said.
         self._drains = drains
@@ -54,7 +70,7 @@ class Shell:
         self._alerts: dict[str, float] = {}
         self._sampler = Sampler()
         self._tick_s = self._sample_s = self._look_s = self._forget_s = float("-inf")
-        self._lifeline = sys.stdin.fileno() if lifeline else None
+        self._lifeline = sys.stdin.fileno() if config.lifeline else None
         if self._lifeline is not None:
             self.sockets.watch(self._lifeline)
         descriptors.raise_limit()
@@ -74,8 +90,7 @@ class Shell:
 
     def poll(self) -> set[object]:
         """Wait for something to read, but no longer than a tick."""
-        restless = self.sockets.is_restless(self.clock.now())
-        hurry = restless or self.quota.is_holding
+        hurry = self.sockets.is_restless(self.clock.now()) or self.quota.is_holding
         ready: set[object] = set(self.sockets.poll(limits.look_s if hurry else limits.tick_s))
         if self._lifeline in ready and not os.read(self._lifeline or 0, 4096):
             self.sockets.unwatch(self._lifeline or 0)
@@ -116,8 +131,8 @@ class Shell:
         def is_muted(peer: bytes) -> bool:
             return quota.is_muted(peer, now)
 
-        for held in quota.due(now):
-            read = self._read(socket, list(held), heads, cost, now)
+        for key, *held in quota.due(now):
+            read = self._read(socket, held, bytes(key), heads, cost, now)
             if read is not None:
                 yield read
         for frames in socket.receive(is_muted=is_muted if heads else None, now=now):
@@ -127,30 +142,38 @@ class Shell:
             if peer and frames and quota.must_wait(peer, now):
                 self._hold(socket, frames, now)
             elif frames:
-                read = self._read(socket, frames, heads, cost, now)
+                read = self._read(socket, frames, socket.key, heads, cost, now)
                 if read is not None:
                     yield read
             if quota.spent > most:
                 break
-        self._cut(now)
+        self._hang_up(now)
 
-    def _cut(self, now: float) -> None:
+    def _hang_up(self, now: float) -> None:
         """Cut off who floods."""
         for peer in self.quota.to_cut(now):
-            self.sockets.cut(peer, now)
+            self.sockets.hang_up(peer, now)
 
     def _hold(self, socket: Socket, frames: list[wire.Buffer], now: float) -> None:
+        """Leave a message for later, with the key that it came with."""
         peer = bytes(frames[0])
-        if not self.quota.hold(peer, frames, now):
+        if not self.quota.hold(peer, [socket.key, *frames], now):
             told = flooded()
             self.quota.count(told.code)
             socket.send(wire.encode(Reject(0, told.code, told.reason)), peer)
 
     def _read(
-        self, socket: Socket, frames: list[wire.Buffer], heads: int, cost: float, now: float
+        self,
+        socket: Socket,
+        frames: list[wire.Buffer],
+        key: bytes,
+        heads: int,
+        cost: float,
+        now: float,
     ) -> tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]] | None:
-        """The message of some frames, if there is one and its sender is listened to."""
+        """The message of some frames that came with a key, if it may be said."""
         peer = bytes(frames[0]) if heads else b""
+        self.who = self.sockets.callers.who(key) if key else ANYBODY
         try:
             message, buffers = wire.decode(frames[heads:])
         except ProtocolError as error:
@@ -161,7 +184,32 @@ class Shell:
         if heads and cost and self.quota.charge(peer, cost, now):
             self._refuse(socket, peer, flooded(), now)
             return None
+        if heads and cost and (why := refusal(self.who, message)):
+            self._refuse(socket, peer, ProtocolError("role", why), now)
+            return None
         return frames[:heads], message, buffers
+
+    def follow(self, line: Line, membership: Membership, now: float) -> None:
+        """Keep the line to the master, and go by what it says of keys."""
+        before = line.trouble
+        if line.look(membership, now) and line.access is not None:
+            self.admit(line.access.readers, now)
+        if line.trouble is not None and line.trouble is not before:
+            log.warning("%s: %s; it is dialled again", line.address, line.trouble.value)
+
+    def admit(self, members: Iterable[Member], now: float) -> frozenset[bytes]:
+        """Let these in, and nobody else; gives back the keys that have to go. They are cut off."""
+        gone = self.sockets.callers.replace(members)
+        self._gone |= gone
+        self._cut(now)
+        return gone
+
+    def _cut(self, now: float) -> None:
+        """Cut off who lost its key, now and at the next tick, when the last news of who came in
+        before are there.
+        """
+        if self._gone:
+            self.sockets.cut(self._gone, now)
 
     def _refuse(self, socket: Socket, peer: bytes, error: ProtocolError, now: float) -> None:
         self.quota.count(error.code)
@@ -170,9 +218,7 @@ class Shell:
         reject = Reject(0, error.code, error.reason[: limits.text_chars_max])
         socket.send(wire.encode(reject), peer)
 
-    def inspect(
-        self, is_member: Callable[[bytes], bool], now: float, busy: bool = False
-    ) -> None:
+    def inspect(self, is_member: Callable[[bytes], bool], now: float, busy: bool = False) -> None:
         """Look at who is connected to our sockets, if it is time to; who has to go is cut, counted
         and logged.
         """
@@ -180,10 +226,12 @@ class Shell:
         if now - self._look_s < (limits.look_s if restless else limits.tick_s):
             return
         self._look_s = now
-        self._cut(now)
+        self._hang_up(now)
         if now - self._forget_s >= 1.0:
             self._forget_s = now
             self.quota.forget(now)
+        self._cut(now)
+        self._gone = frozenset()
         cut = Counter(self.sockets.inspect(is_member, now, busy))
         self.quota.connections = self.sockets.connections
         for why, times in cut.items():

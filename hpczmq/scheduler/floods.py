@@ -10,6 +10,7 @@ from hpczmq import limits
 from hpczmq.messages import (
     Ask,
     Cancel,
+    Enrol,
     Fetch,
     Goodbye,
     Heartbeat,
@@ -28,7 +29,7 @@ def is_too_much(state: ClusterState, peer: bytes, message: Message, now: float) 
     if not cost:
         return False
     # These are what all nodes say, and many of them together are no sign of a flood.
-    alone = isinstance(message, Heartbeat | Hello | Fetch)
+    alone = isinstance(message, Heartbeat | Hello | Fetch | Enrol)
     return state.quota.charge(peer, cost, now, alone=alone)
 
 
@@ -40,6 +41,8 @@ def _cost(state: ClusterState, peer: bytes, message: Message) -> float:
             return 0.0 if known else 1.0 + len(message.outcomes) / 50
         case Submit():  # said again by whoever waits long for the answer
             return 0.25 if message.uid in state.uids else 0.0
+        case Enrol():
+            return limits.token_try_messages
         case Hello():
             return limits.hello_messages
         case Heartbeat():

@@ -17,8 +17,9 @@ from hpczmq.model import JobState, SlaveState, Task
 from hpczmq.scheduler import admission
 from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.delivery import deliver
+from hpczmq.scheduler.jobs import JobRecord, Lease
 from hpczmq.scheduler.queue import Queue, rank
-from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord
 from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
 
 #: States of a task that may still come to something.

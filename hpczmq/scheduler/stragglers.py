@@ -16,8 +16,9 @@ from hpczmq import limits
 from hpczmq.model import Policy, Task
 from hpczmq.scheduler import ledger
 from hpczmq.scheduler.actions import Note
+from hpczmq.scheduler.jobs import JobRecord, Lease
 from hpczmq.scheduler.placement import assign, has_credit, load
-from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord
 
 
 def place(state: ClusterState, now: float) -> None:

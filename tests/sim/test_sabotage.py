@@ -16,7 +16,7 @@ from hpczmq.membership import Membership
 from hpczmq.messages import Assign, Beat, Chunk, Message, Report
 from hpczmq.scheduler import Scheduler, attempts, ledger, members, outcomes, placement
 from hpczmq.scheduler.actions import Send, Store
-from hpczmq.scheduler.state import JobRecord
+from hpczmq.scheduler.jobs import JobRecord
 from hpczmq.scheduler.states import TASK_MOVES, TaskState
 from hpczmq.session import Session
 from hpczmq.simulation.world import SimulationFailed, run

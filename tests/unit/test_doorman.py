@@ -91,7 +91,7 @@ def test_who_ends_its_messages_may_send_as_much_as_it_likes(door: Doorman) -> No
     door.came(1, 11, 0.0)
     door.spoke(b"one", 1, 11, 0.0)
     for step in range(100):
-        assert door.knows(b"one")
+        assert door.heard(b"one")
         come = step * limits.stranger_bytes_max
         assert cut(door, received=lambda fd, come=come: come) == {}  # type: ignore[misc]  # a default binds it now
 
@@ -131,24 +131,24 @@ def test_a_descriptor_that_is_used_again_is_another_connection(door: Doorman) ->
     door.spoke(b"one", 1, 11, 0.0)
     door.left(1)
     door.came(1, 12, 50.0)
-    assert not door.knows(b"one")
+    assert not door.heard(b"one")
     assert cut(door, 51.0) == {}
     door.spoke(b"two", 1, 12, 51.0)
-    assert door.knows(b"two")
+    assert door.heard(b"two")
 
 
 def test_one_that_speaks_before_it_is_announced_is_known_and_stays_so(door: Doorman) -> None:
     door.came(1, 11, 0.0)
     door.spoke(b"one", 1, 11, 0.0)
     door.spoke(b"two", 1, 12, 1.0)  # the first has ended, and we are told of it later
-    assert not door.knows(b"one")
+    assert not door.heard(b"one")
     door.ended(1)
     door.came(1, 12, 1.1)
-    assert door.knows(b"two")
+    assert door.heard(b"two")
     door.ended(1)
-    assert not door.knows(b"two")
+    assert not door.heard(b"two")
     door.spoke(b"three", 1, 0, 2.0)  # it is gone by now
-    assert not door.knows(b"three")
+    assert not door.heard(b"three")
 
 
 def test_past_so_many_new_connections_the_door_is_shut_until_half_are_paid(door: Doorman) -> None:
