@@ -140,6 +140,16 @@ def silent(address: Address, connections: int) -> Iterator[None]:
         yield
 
 
+def held(address: Address, connections: int) -> Iterator[None]:
+    """As many silent connections, and it is an attack from when all are open."""
+    crowd = Dialler(address, connections)
+    while len(crowd.ends) < connections:
+        crowd.dial()
+    while True:
+        time.sleep(0.01)
+        yield
+
+
 def halves(address: Address, connections: int) -> Iterator[None]:
     """Half greetings, and whole ones with nothing behind them."""
     crowd = Dialler(address, connections)
@@ -219,6 +229,7 @@ _BROKEN = [wire.MAGIC, os.urandom(200)]
 
 ATTACKS: dict[str, Callable[[Address, int], Iterator[None]]] = {
     "silent": silent,
+    "held": held,
     "halves": halves,
     "junk": junk,
     "endless": endless,
@@ -323,41 +334,59 @@ def images_per_s(client: hpczmq.Client, seconds: float, smaller: int) -> float:
 
 def measured(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """One attack: what is left of the work, what the master took, what it counted."""
-    rates: dict[str, list[dict[str, float]]] = {"quiet": [], "control": [], "attacked": []}
-    grown, held, refused = 0, 0, {}
+    rounds = []
     with started("--sink") as port:
         for _ in range(given.repeat):
-            with (
-                hpczmq.LocalCluster(slaves=1, slots=1) as cluster,
-                hpczmq.Client(cluster.address) as client,
-            ):
-                works = {
-                    "tasks": partial(tasks_per_s, client, given.seconds),
-                    "images": partial(images_per_s, client, given.seconds, given.smaller),
-                }
-                for work in works.values():
-                    work()  # warm
-                if given.quiet:
-                    rates["quiet"].append({kind: work() for kind, work in works.items()})
-                against = ["--attack", name, "--connections", str(given.connections), "--master"]
-                with started(*against, f"127.0.0.1:{port}"):
-                    rates["control"].append({kind: work() for kind, work in works.items()})
-                master = psutil.Process(_listener(int(cluster.address.split(":")[1])))
-                with Peak(master) as peak, started(*against, cluster.address):
-                    rates["attacked"].append({kind: work() for kind, work in works.items()})
-                    status = client.status()
-                grown = max(grown, peak.most - peak.before)
-                held = max(held, status.connections)
-                refused = {refusal.code: refusal.times for refusal in status.refused}
-    print(rates, refused, file=sys.stderr)
+            rounds.append(_round(name, f"127.0.0.1:{port}", given))
+            print(rounds[-1], file=sys.stderr)
     kept = {
-        kind: statistics.median(
-            hit[kind] / calm[kind]
-            for hit, calm in zip(rates["attacked"], rates["control"], strict=True)
-        )
+        kind: statistics.median(one["attacked"][kind] / one["control"][kind] for one in rounds)
         for kind in ("tasks", "images")
     }
-    return {**kept, "grown_bytes": grown, "connections": held, "refused": refused, "rates": rates}
+    most = {what: max(one[what] for one in rounds) for what in ("grown_bytes", "connections")}
+    return {**kept, **most, "refused": rounds[-1]["refused"], "rounds": rounds}
+
+
+def _round(name: str, sink: str, given: argparse.Namespace) -> dict[str, Any]:
+    """A new cluster: its work beside the control, and under attack. Of what is held the
+    connections come before the work does, as long as a master lets all in.
+    """
+    against = ["--attack", name, "--connections", str(given.connections), "--master"]
+    with (
+        hpczmq.LocalCluster(slaves=1, slots=1) as cluster,
+        hpczmq.Client(cluster.address) as client,
+    ):
+        works = {
+            "tasks": partial(tasks_per_s, client, given.seconds),
+            "images": partial(images_per_s, client, given.seconds, given.smaller),
+        }
+
+        def rates() -> dict[str, float]:
+            return {kind: work() for kind, work in works.items()}
+
+        def attacked() -> None:
+            with Peak(master) as peak, started(*against, cluster.address):
+                if name == "held":
+                    rates()  # warm
+                found["attacked"] = rates()
+                status = client.status()
+            found["grown_bytes"] = peak.most - peak.before
+            found["connections"] = status.connections
+            found["refused"] = {refusal.code: refusal.times for refusal in status.refused}
+
+        found: dict[str, Any] = {}
+        master = psutil.Process(_listener(int(cluster.address.split(":")[1])))
+        if name == "held":
+            attacked()
+        else:
+            rates()  # warm
+        if given.quiet:
+            found["quiet"] = rates()
+        with started(*against, sink):
+            found["control"] = rates()
+        if name != "held":
+            attacked()
+    return found
 
 
 def _listener(port: int) -> int:
