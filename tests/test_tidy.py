@@ -30,14 +30,17 @@ MAY_IMPORT = {
     "plain": "",
     "atomic": "",
     "clock": "",
-    "cores": "",
+    "cgroup": "",
+    "cores": "cgroup",
     "spawn": "",
     "confine": "",
     "needs": "",
     "quota": "",
     "doorman": "quota",
     "descriptors": "",
-    "model": "needs",
+    "bounds": "",
+    "metrics": "bounds",
+    "model": "bounds metrics needs",
     "identity": "model",
     "config": "model needs",
     "guard": "identity",
@@ -58,11 +61,13 @@ MAY_IMPORT = {
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
-    "memory": "alerts membership messages model",
+    "history": "messages metrics",
+    "filling": "history messages model",
+    "memory": "alerts filling history membership messages model",
     "scheduler": "alerts identity items messages model quota roles",
-    "nodes": "addresses alerts arrays clock config confine cores credentials descriptors endpoint"
-    " identity items kernels keyfiles keyring line membership memory messages model needs"
-    " partition quota roles scheduler spawn transport wire worker",
+    "nodes": "addresses alerts arrays cgroup clock config confine cores credentials descriptors"
+    " endpoint history identity items kernels keyfiles keyring line membership memory messages"
+    " model needs partition quota roles scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts identity items kernels memory membership messages model nodes scheduler"
     " session wire worker",
@@ -98,14 +103,15 @@ MAY_IMPORT = {
     "launchers": "config nodes options",
     "output": "jsontext wire",
     "tables": "batch doctor messages model wire",
+    "plots": "",
+    "looking_back": "asking metrics plots tables",
     "progress": "batch clock futures model tables",
     "dashboard": "client messages model tables",
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
     "commands": "addresses asking atomic batch client clock config credentials dashboard doctor"
-    " imagefile kernels"
-    " messages model output palettes progress results tables",
+    " imagefile kernels looking_back messages model output palettes progress results tables",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}

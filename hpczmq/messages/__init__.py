@@ -41,8 +41,13 @@ from hpczmq.messages.everyone import (
 from hpczmq.messages.keys import Access, Enrol, Enrolled
 from hpczmq.messages.memoria import (
     AlertsAnswer,
+    AskHistory,
+    HistoryAnswer,
     MetricsAnswer,
+    Pulse,
+    Run,
     Sample,
+    VitalsReport,
 )
 from hpczmq.messages.slave import (
     Ack,
@@ -63,7 +68,8 @@ Message = (
     | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
     | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
-    | Sample | MetricsAnswer | AlertsAnswer
+    | Sample | MetricsAnswer | AlertsAnswer | VitalsReport | Pulse
+    | AskHistory | HistoryAnswer
 )  # fmt: skip
 
 #: Number of each kind on the wire.
@@ -74,7 +80,8 @@ KINDS: Final[dict[int, type[Message]]] = {
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
     45: Drain, 46: Taken,
-    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
+    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer, 51: VitalsReport, 52: Pulse,
+    53: AskHistory, 54: HistoryAnswer,
 }  # fmt: skip
 
 __all__ = [
@@ -84,6 +91,7 @@ __all__ = [
     "Ack",
     "AlertsAnswer",
     "Ask",
+    "AskHistory",
     "Assign",
     "Beat",
     "Cancel",
@@ -100,21 +108,25 @@ __all__ = [
     "Goodbye",
     "Heartbeat",
     "Hello",
+    "HistoryAnswer",
     "Introduce",
     "JobsAnswer",
     "Message",
     "MetricsAnswer",
     "Ping",
     "Pong",
+    "Pulse",
     "Reject",
     "Report",
     "Return",
     "Revoke",
+    "Run",
     "Sample",
     "SetPolicy",
     "SlavesAnswer",
     "Submit",
     "Submitted",
     "Taken",
+    "VitalsReport",
     "Welcome",
 ]

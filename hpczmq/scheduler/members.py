@@ -9,7 +9,7 @@ from hpczmq.alerts import RULES, Watcher, without_own
 from hpczmq.identity import KeyRole, Member, fingerprint
 from hpczmq.messages import Access, Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
 from hpczmq.model import Outcome, Role, SlaveState, Status
-from hpczmq.scheduler import attempts, delivery, ledger, outcomes
+from hpczmq.scheduler import attempts, delivery, ledger, outcomes, pulse
 from hpczmq.scheduler.actions import Note, Publish, Send
 from hpczmq.scheduler.answers import fits
 from hpczmq.scheduler.jobs import Lease
@@ -276,6 +276,8 @@ def _give_up(
     blamed: Sequence[Lease] = (),
 ) -> None:
     _move(slave, new)
+    if new is SlaveState.LOST:
+        pulse.lost(state, slave.name, now)
     state.actions.append(Note(f"slave {slave.name} {how}, {len(slave.leases)} leases"))
     ledger.mark_free(state, slave)
     for lease in blamed:
