@@ -1,4 +1,4 @@
-"""Questions to nodes that answer on a ROUTER of their own: asked once, without joining anything."""
+"""Asking nodes directly: one question to one or several of them, without joining anything."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from hpczmq import transport, wire
+from hpczmq import wire
 from hpczmq.clock import Clock
-from hpczmq.errors import NoCluster, Refused, shown
+from hpczmq.endpoint import Sent, Socket, Trouble
+from hpczmq.errors import NoCluster, NotAllowed, Refused, shown
 from hpczmq.messages import Acknowledge, Ask, AskHistory, HistoryAnswer, Message, Ping, Reject, Run
+from hpczmq.transport import Keys, Sockets
 
 M = TypeVar("M", bound=Message)
 #: What a node answers on its own ROUTER.
@@ -20,13 +22,20 @@ History = dict[str, list[dict[str, float]]]
 
 
 def ask_node(
-    address: str, request: Ping | Ask | Acknowledge, kind: type[M], timeout_s: float
+    address: str,
+    request: Ping | Ask | Acknowledge,
+    kind: type[M],
+    timeout_s: float,
+    keys: Keys | None = None,
+    insecure: bool = False,
 ) -> tuple[M, float]:
-    """Ask one node directly: a request and its answer, without joining anything.
+    """Ask one node: a request and its answer.
 
     Args:
         address: of the node's ROUTER.
         timeout_s: seconds to wait.
+        keys: those of who asks; the node's own stands behind its address, as "#" and fingerprint.
+        insecure: whether to ask beyond this machine without keys.
 
     Returns:
         The answer, and the seconds from the sending to its arrival.
@@ -34,39 +43,51 @@ def ask_node(
     Raises:
         NoCluster: nothing answered there in that time.
         Refused: the node does not answer such a question.
+        NotAllowed: it does not answer it to who has this key.
     """
-    answer, took_s, _ = ask_any([address], request, kind, timeout_s)
+    answer, took_s, _ = ask_any([address], request, kind, timeout_s, keys, insecure)
     return answer, took_s
 
 
 def ask_any(
-    addresses: Sequence[str], request: Question, kind: type[M], timeout_s: float
+    addresses: Sequence[str],
+    request: Question,
+    kind: type[M],
+    timeout_s: float,
+    keys: Keys | None = None,
+    insecure: bool = False,
 ) -> tuple[M, float, str]:
     """Ask several nodes at once, of which any will do: the first answer, the seconds that it took,
     and whose it is; raises as `ask_node` does.
 
-    One that is gone costs nothing then, as long as another one is there.
+    One that is gone or refuses costs nothing then, as long as another one answers.
     """
-    sockets, clock = transport.Sockets(), Clock()
+    sockets, clock = Sockets(keys, insecure), Clock()
     try:
-        dealers = [sockets.dealer(address) for address in addresses]
+        open_ = {address: sockets.dealer(address) for address in dict.fromkeys(addresses)}
         frames = wire.encode(replace(request, request=1))
-        sent_s: dict[int, float] = {}
+        sent_s: dict[str, float] = {}
+        refused: Refused | None = None
         end_s = clock.now() + timeout_s
-        while dealers and clock.now() < end_s:
-            for number, dealer in enumerate(dealers):
+        while open_ and clock.now() < end_s:
+            for address, dealer in open_.items():
                 # A message can only be sent once there is a connection.
-                if number not in sent_s and dealer.send(frames) is transport.Sent.YES:
-                    sent_s[number] = clock.now()
+                if address not in sent_s and dealer.send(frames) is Sent.YES:
+                    sent_s[address] = clock.now()
             sockets.poll(0.01)
-            for number, dealer in enumerate(dealers):
-                for answer in dealer.receive():
-                    message, _ = wire.decode(answer)
-                    if isinstance(message, kind):
-                        took_s = clock.now() - sent_s.get(number, 0.0)
-                        return message, took_s, addresses[number]
-                    if isinstance(message, Reject):
-                        raise Refused(message.code, message.reason)
+            for address, dealer in list(open_.items()):
+                answer = _answer(dealer)
+                if isinstance(answer, kind):
+                    return answer, clock.now() - sent_s.get(address, 0.0), address
+                if isinstance(answer, Reject):
+                    refused = refusal(answer)
+                elif dealer.trouble() is Trouble.KEY:
+                    refused = NotAllowed("key", f"{address}: the key here is none that may ask it")
+                else:
+                    continue
+                del open_[address]
+        if refused is not None:
+            raise refused
     finally:
         sockets.close()
     raise NoCluster(f"{shown(', '.join(addresses))}: nothing answered in {timeout_s:g} s")
@@ -105,3 +126,16 @@ def _rows(run: Run, width: int) -> Iterator[tuple[float, ...]]:
     if len(run.rows) % (8 * width):
         raise Refused("rows", f"the history of {shown(run.node)} is no rows of {width} numbers")
     return struct.iter_unpack(f"<{width}d", run.rows)
+
+
+def refusal(answer: Reject) -> Refused:
+    """The error of a refused request."""
+    kind = NotAllowed if answer.code == "role" else Refused
+    return kind(answer.code, answer.reason)
+
+
+def _answer(dealer: Socket) -> Message | None:
+    """The next message of a node, if it is there."""
+    for frames in dealer.receive(1):
+        return wire.decode(frames)[0]
+    return None

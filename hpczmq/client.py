@@ -11,8 +11,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import addresses, asking, config, limits, partition, wire
-from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
+from hpczmq import addresses, asking, config, credentials, keyfiles, limits, partition, wire
+from hpczmq.asking import refusal
+from hpczmq.endpoint import Trouble
+from hpczmq.errors import (
+    HpczmqError,
+    LocalError,
+    NoCluster,
+    NotAllowed,
+    ParameterError,
+    Refused,
+    shown,
+)
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
 from hpczmq.items import Items
 from hpczmq.kernels import get
@@ -60,6 +70,7 @@ class Client:
 
     Raises:
         NoCluster: no master answered in that time.
+        NotAllowed: it asks for a key, and this client's is none of the cluster's.
         Refused: it answered, and does not take this client (another version, say).
     """
 
@@ -71,7 +82,9 @@ class Client:
         self.timeout_s = settings.timeout_s
         #: Cancels that the master has not confirmed yet.
         self._orders: set[Future[Message]] = set()
-        self._pump = Pump(self.address, name)
+        self._keys = credentials.of_client(settings, self.address)
+        self._insecure = settings.insecure
+        self._pump = Pump(self.address, name, self._keys, settings.insecure)
         self._pump.start()
         try:
             self._meet()
@@ -80,16 +93,35 @@ class Client:
             raise
 
     def _meet(self) -> None:
-        if not self._pump.met.wait(self.timeout_s):
-            if self._pump.junk:
-                reason = f"what answers is no master of this version: {self._pump.junk}"
-                raise NoCluster(f"{self.address}: {reason}")
+        pump = self._pump
+        met = pump.met.wait(self.timeout_s)
+        if pump.trouble is not None:
+            raise self._kept_out(pump.trouble)
+        if not met and pump.junk:
+            reason = f"what answers is no master of this version: {pump.junk}"
+            raise NoCluster(f"{self.address}: {reason}")
+        if not met:
             raise NoCluster(
                 f"{self.address}: no master answered in {self.timeout_s:g} s:"
                 " start one with `hpczmq master`, or name another with --master"
             )
-        if self._pump.refused:
-            raise Refused("refused", f"{self.address}: {self._pump.refused}")
+        if pump.refused:
+            code, _, reason = pump.refused.partition(": ")
+            kind, told = (NotAllowed, reason) if code == "role" else (Refused, pump.refused)
+            raise kind("refused", f"{self.address}: {told}")
+
+    def _kept_out(self, trouble: Trouble) -> HpczmqError:
+        """The error of a connection on which no word could be said."""
+        if trouble is Trouble.KEY and self._keys is not None:
+            whose = keyfiles.described(self._keys.file.role, self._keys.file.name)
+            told = f"the key of {whose} is none of this cluster's (any more)"
+            return NotAllowed("key", f"{self.address}: {told}: see `hpczmq keys list` there")
+        told = f"{trouble.value}: see `hpczmq keys show cluster` there, and the key file here"
+        if trouble is Trouble.MECHANISM and self._keys is None:
+            told = "it asks for a key, and there is none here: name the file of one by HPCZMQ_KEY"
+        elif trouble is Trouble.MECHANISM:
+            told = "it has no keys, and here there are some: HPCZMQ_KEYS=off goes without them"
+        return NoCluster(f"{self.address}: {told}")
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +147,8 @@ class Client:
         Futures wait longer: they go on when it comes back. Who has no time for that asks here.
         """
         away_s = self._pump.away_s
+        if self._pump.trouble is Trouble.KEY:  # revoked: it does not come back by waiting
+            raise self._kept_out(Trouble.KEY)
         if away_s > self.timeout_s:
             raise NoCluster(f"{self.address}: the master has been away for {away_s:.0f} s")
 
@@ -331,7 +365,10 @@ class Client:
             with suppress(NoCluster):
                 patience_s = min(self.timeout_s, _MEMORIA_S)
                 order = Acknowledge(0, wanted)
-                told, _ = asking.ask_node(address, order, AlertsAnswer, patience_s)
+                keys = self._keys.keys if self._keys else None
+                told, _ = asking.ask_node(
+                    address, order, AlertsAnswer, patience_s, keys, self._insecure
+                )
                 found |= {alert.id: alert for alert in told.alerts}
                 answered += 1
         if not answered:
@@ -353,7 +390,10 @@ class Client:
         """The first answer of some memorias, and whose it is."""
         try:
             patience_s = min(self.timeout_s, _MEMORIA_S)
-            answer, _, address = asking.ask_any(addresses, request, kind, patience_s)
+            keys = self._keys.keys if self._keys else None
+            answer, _, address = asking.ask_any(
+                addresses, request, kind, patience_s, keys, self._insecure
+            )
             return answer, address
         except NoCluster:
             raise NoCluster(
@@ -377,6 +417,6 @@ def _checked(waiting: Future[Message], kind: type[M], address: str, timeout_s: f
             raise
         answer = waiting.result()  # it came in this very moment
     if isinstance(answer, Reject):
-        raise Refused(answer.code, answer.reason)
+        raise refusal(answer)
     assert isinstance(answer, kind), f"{type(answer).__name__} instead of {kind.__name__}"
     return answer

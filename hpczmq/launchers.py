@@ -9,7 +9,17 @@ import typer
 from hpczmq import config
 from hpczmq.errors import ConfigError
 from hpczmq.nodes import launch
-from hpczmq.options import Bind, ControlBind, Insecure, LogLevel, Master, Name
+from hpczmq.options import (
+    Bind,
+    ControlBind,
+    Fingerprint,
+    Insecure,
+    Key,
+    LogLevel,
+    Master,
+    Name,
+    Token,
+)
 
 
 def master(
@@ -20,6 +30,9 @@ def master(
     rules: Annotated[
         str | None,
         typer.Option("--rules", "--reglas", metavar="FILE", help="Rules of alerts, in TOML."),
+    ] = None,
+    keys: Annotated[
+        str | None, typer.Option("--keys", "--claves", metavar="DIR", help="Of the cluster.")
     ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
@@ -32,6 +45,7 @@ def master(
             policy=policy,
             heartbeat_s=heartbeat,
             rules=rules,
+            keys=keys,
             insecure=insecure or None,
             log_level=log_level,
         )
@@ -66,6 +80,9 @@ def slave(
         str | None,
         typer.Option("--walltime", metavar="[[H:]M:]S", help="End by itself before this time."),
     ] = None,
+    key: Key = None,
+    token: Token = None,
+    fingerprint: Fingerprint = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -83,6 +100,9 @@ def slave(
             bind=bind,
             grace_s=grace,
             walltime_s=seconds_of("--walltime", walltime),
+            key=key,
+            token=token,
+            fingerprint=fingerprint,
             insecure=insecure or None,
             log_level=log_level,
         )
@@ -97,6 +117,9 @@ def memoria(
     ] = None,
     bind: Bind = None,
     control_bind: ControlBind = None,
+    key: Key = None,
+    token: Token = None,
+    fingerprint: Fingerprint = None,
     history: Annotated[
         str | None,
         typer.Option("--history", "--historial", metavar="FILE", help='Its file, or "off".'),
@@ -124,6 +147,9 @@ def memoria(
             number=number,
             bind=bind,
             control_bind=control_bind,
+            key=key,
+            token=token,
+            fingerprint=fingerprint,
             history=history,
             rules=rules,
             on_alert=on_alert,

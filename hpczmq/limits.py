@@ -238,6 +238,9 @@ clients_backlog_bytes_max: Final = 256 * MIB
 client_still_s: Final = 20.0
 #: Where sockets start to refuse (ZMQ_SNDHWM, ZMQ_RCVHWM). Credit keeps every peer below it.
 socket_messages_max: Final = 10_000
+#: Messages of one peer that a ROUTER has before it stops to read its connection. TCP keeps the
+#: rest, and that is thrown away when it is cut.
+received_messages_max: Final = 100
 #: Connections that wait to be accepted (at 100, 2,000 of them take 2.0 s instead of 0.3 s).
 listen_backlog: Final = 4_096
 #: From this size on a buffer is handed to libzmq without a copy.
@@ -257,13 +260,25 @@ executor_futures_max: Final = 256
 #: A client that cancels 20,000 jobs one by one is below it, or asks 1,000 times a second for 20 s.
 useless_messages_max: Final = 25_000.0
 useless_messages_per_s: Final = 200.0
-#: What all peers may owe together, and how fast that falls: a sixth of a core.
-useless_together_messages_max: Final = 50_000.0
-useless_together_messages_per_s: Final = 5_000.0
-#: What a peer may owe while all together owe too much.
-useless_pressed_messages: Final = 50.0
+#: What all peers may owe together, and how fast that falls: on a core that master, slave and
+#: client share, where each answer is a change of threads, one takes 100 µs: a tenth of the core.
+useless_together_messages_max: Final = 1_000.0
+useless_together_messages_per_s: Final = 1_000.0
+#: While all together owe more, who owes more than this (a hello and a question) has to wait. One
+#: that waits for its answers is slowed down by that, and not more.
+useless_pressed_messages: Final = 75.0
+#: Messages of one peer that wait, of all of them, and what they take. Who says more floods.
+held_messages_max: Final = 300
+held_together_messages_max: Final = 10_000
+held_bytes_max: Final = 64 * MIB
+#: A turn ends after so much that was of no use, 1.5 ms: then placement and the clock are next.
+useless_per_turn_messages: Final = 50.0
+#: A message that is dropped unread (4 µs).
+dropped_messages: Final = 0.15
 #: Who passes these bounds is not listened to for so long: as long as a lost master is waited for.
 flood_mute_s: Final = 5.0
+#: What it is told has so long to leave; then its connection is cut.
+flood_told_s: Final = 0.001
 #: A hello counts for so many. Nodes say two a second while they are refused.
 hello_messages: Final = 20.0
 #: Of a refusal: the message was read, and an answer made.
@@ -294,9 +309,45 @@ refusals_logged_s: Final = 60.0
 message_bytes_max: Final = 256 * MIB
 #: News of connections that are read in one tick, of each bound socket: a tick is soon over, and a
 #: storm of strangers too.
-connections_told_max: Final = 20_000
-#: Connections whose bytes are looked at in one tick; the others are next.
-connections_looked_max: Final = 1_000
+connections_told_max: Final = 2_000
+#: The same of who is no member: a hello has no more. And of all connections of a socket together:
+#: the sixteen largest submits at once.
+stranger_bytes_max: Final = 4 * MIB
+unfinished_bytes_max: Final = 1024 * MIB
+#: Connections whose bytes are looked at in one tick; the others are next. All of them are, once
+#: this process has grown by so much.
+connections_looked_max: Final = 200
+growth_looked_bytes: Final = 64 * MIB
+#: How often connections are looked at while new ones come, or a large message is on its way: a
+#: fast network brings 25 MB in this time, loopback 60.
+look_s: Final = 0.02
+#: New connections at once, and how many a second after that; each costs some 150 µs, and 400 in
+#: all if a new member comes of it. Past this the system takes none, and who dials tries again. As
+#: long as the master is not busy all may come: a whole cluster is back at once after a restart.
+arrivals_max: Final = 1_000
+arrivals_per_s: Final = 300.0
+#: A master is busy until nothing was on its way to a slave for so long.
+busy_s: Final = 60.0
+#: What strangers may say at once while it is, and how much a second after that. What is
+#: above is dropped unread; a node that joins says hello twice a second.
+strangers_messages_max: Final = 100
+strangers_messages_per_s: Final = 300.0
+#: So many new connections one counts for that had to be cut: who comes back does it all again.
+cut_arrivals: Final = 50.0
+
+#: Keys of admins, clients, viewers and memorias: each node with a port of its own has all of them.
+readers_max: Final = 10_000
+#: How long after a master did not want a node that one dials again. How long it dials with one of
+#: two keys of its master, hearing nothing, before it tries the other. How long a
+#: token may be good, and a rotation of the cluster's key be announced: a year, in seconds.
+redial_s: Final = 2.0
+other_key_s: Final = 3.0
+token_s_max: Final = 365 * 24 * 3600.0
+rotation_s_max: Final = token_s_max
+#: A join token: 128 bits and what tells one from another.
+token_bytes_max: Final = 64
+#: Useless messages that a try with a token counts as: after a dozen its sender is muted.
+token_try_messages: Final = 2_000.0
 
 # --- Metrics and alerts -----------------------------------------------------------------------
 
@@ -368,7 +419,10 @@ assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with
 assert items_per_job_max <= tasks_per_job_max
 assert answer_messages_max * 2 < useless_messages_per_s, "who asks twice a second never owes much"
 assert hello_messages / hello_s < useless_messages_per_s, "nor does who is refused"
+assert hello_messages + 1 + answer_messages_max < useless_pressed_messages, "one question is free"
 assert body_bytes_max + report_held_bytes_max + buffer_bytes_max < message_bytes_max
+assert stranger_bytes_max < message_bytes_max < unfinished_bytes_max
+assert look_s < tick_s
 assert dial_ms < handshake_ms < 1_000 * speechless_s
 assert 2 * items_per_job_max < values_max, "a whole map is one message"
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"

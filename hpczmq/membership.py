@@ -11,7 +11,7 @@ from enum import Enum
 from math import inf
 
 from hpczmq import limits
-from hpczmq.messages import Beat, Control, Introduce, Message, Pong, Reject, Welcome
+from hpczmq.messages import Access, Beat, Control, Introduce, Message, Pong, Reject, Welcome
 
 #: Of a new round trip's difference to the last one so much goes into the jitter (RFC 3550, 6.4.1).
 _JITTER_SHARE = 1 / 16
@@ -43,6 +43,8 @@ class Membership:
         #: Newest control state, and 0 before the first.
         self.control: Control | None = None
         self.generation = 0
+        #: The newest word of the master on keys; None where they are not asked for.
+        self.access: Access | None = None
         #: Number of the last heartbeat, when it was sent, and the round trip of the last echo.
         self.sequence = 0
         self.beat_s = -inf
@@ -83,6 +85,8 @@ class Membership:
                 self._measured(now - self.pinged_s)
             case Control():
                 self._control(message)
+            case Access():
+                self.access = message
             case Reject(request=0, code=code, reason=reason):
                 # Of a member it is one message that was refused, and not the node.
                 if code in ("protocol", "role") or not (self.joined or code == "backlog"):

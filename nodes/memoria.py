@@ -10,6 +10,8 @@ from typing import assert_never
 
 from hpczmq import addresses, limits, needs, wire
 from hpczmq.config import Config
+from hpczmq.keyfiles import NodeKeys
+from hpczmq.line import Line
 from hpczmq.memory import (
     Action,
     Alarm,
@@ -50,19 +52,19 @@ def archive_of(config: Config) -> Archive | None:
 class Memoria:
     """A running memoria."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, keys: NodeKeys | None = None) -> None:
         rules = rules_of(config)
         self.hook = Hook(config.on_alert) if config.on_alert else None
         prometheus = config.prometheus_textfile
         self.textfile = Textfile(Path(prometheus)) if prometheus else None
         self.written_s = float("-inf")
-        self.shell = Shell(config.name, config.lifeline, report_s=config.report_s)
+        self.shell = Shell(config, keys)
         sockets = self.shell.sockets
         self.master = config.master
-        self.dealer = sockets.dealer(config.master)
+        self.line = Line(sockets, config.master, keys)
         self.samples = sockets.subscriber(wire.TOPIC_CONTROL, wire.TOPIC_METRICS)
-        self.router = sockets.router(config.bind, config.insecure)
-        self.publisher = sockets.publisher(config.control_bind, config.insecure)
+        self.router = sockets.router(config.bind)
+        self.publisher = sockets.publisher(config.control_bind)
         host = addresses.reachable_host(config.bind, config.master)
         #: To the other memoria, when there is a gap to fill.
         self.other = sockets.undialled()
@@ -97,7 +99,7 @@ class Memoria:
     def turn(self) -> None:
         """Once round: the master, who asks us, the clock."""
         ready = self.shell.poll()
-        for socket in (self.dealer, self.samples):
+        for socket in (self.line.dealer, self.samples):
             if socket in ready:
                 for _, message, _ in self.shell.messages(socket):
                     self.handle(Received(message))
@@ -115,6 +117,7 @@ class Memoria:
             self.handle(Stop())
         elif self.shell.tick_due(now):
             self.handle(Tick(*self.shell.measured(now, self.core.membership.heartbeat_s)))
+            self.shell.follow(self.line, self.core.membership, now)
             self.shell.inspect(nobody, now)
             self._write_textfile(now)
 
@@ -133,16 +136,16 @@ class Memoria:
         """Do one thing."""
         match action:
             case Send(message, None):
-                self.dealer.send(wire.encode(message))
+                self.line.dealer.send(wire.encode(message))
             case Send(message, peer):
                 self.router.send(wire.encode(message), peer)
             case Publish(message):
                 self.publisher.send(wire.encode(message, topic=wire.TOPIC_ALERTS))
             case Subscribe(port):
                 host = addresses.host_of(self.master)
-                self.samples.connect_only(f"tcp://{host}:{port}")
+                self.samples = self.shell.sockets.moved(self.samples, f"tcp://{host}:{port}")
             case AskOther(address, message):
-                self.other.connect_only(address)
+                self.other = self.shell.sockets.moved(self.other, address)
                 self.other.send(wire.encode(message))
             case Keep(rows):
                 if self.archive is not None:

@@ -36,18 +36,26 @@ MAY_IMPORT = {
     "confine": "",
     "needs": "",
     "quota": "",
-    "doorman": "",
+    "doorman": "quota",
     "descriptors": "",
     "bounds": "",
     "metrics": "bounds",
     "model": "bounds metrics needs",
+    "identity": "model",
     "config": "model needs",
+    "guard": "identity",
     # What is said, and how.
     "items": "model",
-    "messages": "items model",
+    "messages": "identity items model",
+    "roles": "identity messages model",
     "wire": "items messages model",
     "arrays": "wire",
-    "transport": "addresses descriptors doorman wire",
+    "endpoint": "descriptors doorman identity wire",
+    "transport": "addresses descriptors doorman endpoint guard identity",
+    "keyfiles": "atomic guard identity transport",
+    "keyring": "identity keyfiles",
+    "line": "endpoint keyfiles membership messages transport",
+    "credentials": "config keyfiles keyring",
     # The machines, which are pure, and the shells around them.
     "alerts": "metrics",
     "rules": "alerts metrics",
@@ -61,12 +69,13 @@ MAY_IMPORT = {
     "filling": "history messages model",
     "memory": "alerts filling history membership memory_events messages metrics model rules"
     " watching",
-    "scheduler": "alerts items messages model quota rules",
-    "nodes": "addresses alerts arrays atomic cgroup clock config confine cores descriptors"
-    " exposition history items jsontext kernels memory messages model needs partition quota rules"
-    " scheduler spawn transport wire worker",
+    "scheduler": "alerts identity items messages model quota roles rules",
+    "nodes": "addresses alerts arrays atomic cgroup clock config confine cores credentials"
+    " descriptors endpoint exposition history identity items jsontext kernels keyfiles keyring"
+    " line membership memory messages model needs partition quota roles rules scheduler spawn"
+    " transport wire worker",
     # All of them in one seeded world.
-    "simulation": "alerts items kernels memory membership messages model nodes rules"
+    "simulation": "alerts identity items kernels memory membership messages model nodes rules"
     " scheduler session wire worker",
     # The work, and what comes of it.
     "kernels": "model",
@@ -86,16 +95,17 @@ MAY_IMPORT = {
     "results": "assembler atomic imagefile jsontext model palettes",
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
-    "pump": "clock futures messages session transport wire",
-    "asking": "clock messages transport wire",
-    "client": "addresses asking assembler clock config futures items kernels messages model"
-    " partition pump session transport wire",
+    "pump": "clock endpoint futures keyfiles line messages session transport wire",
+    "asking": "clock endpoint messages transport wire",
+    "client": "addresses asking assembler config credentials endpoint futures items kernels"
+    " keyfiles messages model partition pump session wire",
     "aio": "client futures messages model",
-    "cluster": "client config cores model spawn",
+    "cluster": "addresses client config cores credentials model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
     # Those who show it.
     "interrupts": "",
     "options": "palettes",
+    "keycommands": "clock config identity keyfiles keyring options output tables",
     "launchers": "config nodes options",
     "output": "jsontext wire",
     "tables": "batch doctor messages model wire",
@@ -106,8 +116,8 @@ MAY_IMPORT = {
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "addresses asking atomic batch client clock config dashboard doctor imagefile"
-    " kernels looking_back messages model output palettes progress results rules tables",
+    "commands": "addresses asking atomic batch client clock config credentials dashboard doctor"
+    " imagefile kernels looking_back messages model output palettes progress results rules tables",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}
@@ -273,9 +283,9 @@ def test_the_cores_are_pure() -> None:
     assert not faults, f"{sorted(reached)} are pure:\n" + "\n".join(faults)
 
 
-def test_transport_alone_imports_zmq() -> None:
+def test_three_modules_import_zmq() -> None:
     users = {name for name in MODULES if "zmq" in map(unit, imports(TREES[name]))}
-    assert users <= {"transport"}
+    assert users == {"endpoint", "guard", "transport"}
 
 
 # --- How long things are ------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from hpczmq import limits
 from hpczmq.alerts import Readings, Rule, Watcher
-from hpczmq.messages import Control, Message
+from hpczmq.identity import ANYBODY, Member
+from hpczmq.messages import Access, Control, Message
 from hpczmq.model import Alert, Metrics, Outcome, SlaveState, Status
 from hpczmq.quota import Quota
 from hpczmq.scheduler.actions import Action
@@ -56,6 +57,8 @@ class SlaveRecord:
     slots: int
     capabilities: frozenset[str]
     heard_s: float
+    #: Whose key it has; the same on each of its connections.
+    who: Member = ANYBODY
     state: SlaveState = SlaveState.READY
     #: What it is as long as it is heard: READY, or closed (DRAINING, QUARANTINED); and why.
     rest: SlaveState = SlaveState.READY
@@ -138,6 +141,7 @@ class ClientRecord:
     name: str
     instance: bytes
     heard_s: float
+    who: Member = ANYBODY
     #: Wishes by job; and those jobs with chunks that wait until some of the others are read.
     watches: dict[str, Watch] = field(default_factory=dict)
     stalled: dict[str, None] = field(default_factory=dict)
@@ -202,8 +206,8 @@ class ClusterState:
     free: dict[bytes, None] = field(default_factory=dict)
     #: Clients and memorias by connection.
     clients: dict[bytes, ClientRecord] = field(default_factory=dict)
-    #: Answers to the last orders, by the instance that gave them and their request's number.
-    orders: dict[tuple[bytes, int], Message] = field(default_factory=dict)
+    #: Answers to the last orders, by who gave them (key, instance) and their request's number.
+    orders: dict[tuple[bytes, bytes, int], Message] = field(default_factory=dict)
     #: Connections that watch a job, by job.
     watchers: dict[str, set[bytes]] = field(default_factory=dict)
     #: A heap of what is due when: (when, a number, job, index of a DELAYED task, or −1 for the
@@ -227,9 +231,11 @@ class ClusterState:
     losses: dict[str, deque[float]] = field(default_factory=dict)
     #: When a slave has no room.
     rules: Sequence[Rule] = ()
-    #: Whether everybody who reaches the master's ports may use it.
-    insecure: bool = False
     frames_dropped: int = 0
+    #: What nodes have to know of keys; None: they are not asked for. And whether that is so
+    #: beyond this machine.
+    access: Access | None = None
+    insecure: bool = False
     #: Who says too much, and what was refused.
     quota: Quota = field(default_factory=Quota)
     #: When room was last made for new clients.

@@ -127,7 +127,7 @@ class MemoriaNode(Node):
         """Over a network that loses what it will; the answer is for this life only."""
         if self.rng.random() < self.setting.network.weather.loss:
             return
-        other = self.setting.memorias.get(address)
+        other = self.setting.memorias.get(address.partition("#")[0])
         if other is not None and other.alive and not other.paused:
             answer = other.ask(message)
             assert isinstance(answer, HistoryAnswer)

@@ -75,7 +75,8 @@ def test_two_memorias_give_one_alert_which_the_master_knows_and_one_command_is_t
             ["cpu-saturated/slave1"]
         ] * 2
         assert len(merged(lists)) == 1
-        answer = answers.answer(it.master.core.state, Ask(2, About.ALERTS), it.master.now)
+        state = it.master.core.state
+        answer = answers.answer(state, Ask(2, About.ALERTS), state.jobs, it.master.now)
         assert isinstance(answer, AlertsAnswer)
         assert [alert.id for alert in answer.alerts] == ["cpu-saturated/slave1"]
         for memoria in it.memorias:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from hpczmq import cli
+from hpczmq import cli, keycommands, roles
 from hpczmq.config import Config
+from hpczmq.identity import KeyRole
 from hpczmq.messages import KINDS, PROTOCOL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,7 @@ def test_lines_of_the_documentation_fit_a_window(path: Path) -> None:
 def test_every_command_stands_in_the_readme_with_its_other_names() -> None:
     table = rows(text("README.md"), "Commands")
     told = {(row[0].strip("`").split()[0], row[1].strip("`")) for row in table}
+    told.remove(("keys", "claves"))  # which has commands of its own
     named: dict[object, list[str]] = {}
     for info in cli.app.registered_commands:
         assert info.name is not None
@@ -77,7 +79,8 @@ def test_every_command_stands_in_the_readme_with_its_other_names() -> None:
 
 
 def test_every_option_in_spanish_stands_in_the_readme() -> None:
-    commands = typer.main.get_group(cli.app).commands.values()
+    groups = (typer.main.get_group(app) for app in (cli.app, keycommands.app))
+    commands = [command for group in groups for command in group.commands.values()]
     options = {name for command in commands for param in command.params for name in param.opts}
     told = set(re.findall(r"`(--[a-z-]+)", text("README.md")))
     assert told <= options | {"--help"}, "the README names options that no command has"
@@ -89,6 +92,27 @@ def test_every_option_in_spanish_stands_in_the_readme() -> None:
         if name.startswith("--") and name not in ("--output", "--help")
     }
     assert others <= told
+
+
+def test_every_command_about_keys_stands_in_the_readme() -> None:
+    told = text("README.md").split("\n### Keys\n", 1)[1].split("\n## ", 1)[0]
+    named: dict[object, list[str]] = {}
+    for info in keycommands.app.registered_commands:
+        assert info.name is not None
+        named.setdefault(info.callback, []).append(info.name)
+    assert all(f"`{name}" in told and f"(`{other}`" in told for name, other in named.values())
+
+
+def test_the_table_of_roles_is_that_of_the_code() -> None:
+    table = rows(text("docs/security.md"), "What each role may say")
+    columns = [role for role in KeyRole if role is not KeyRole.NEWCOMER]
+    told = {
+        row[0].strip("`"): {role for role, cell in zip(columns, row[1:], strict=True) if cell}
+        for row in table
+    }
+    allowed = {kind.__name__: set(may) for kind, may in roles.MAY_SAY.items()}
+    assert allowed.pop("Enrol") == {KeyRole.NEWCOMER}
+    assert told == allowed
 
 
 def test_every_setting_stands_in_the_readme() -> None:
@@ -145,6 +169,36 @@ def test_every_dependency_has_its_reason() -> None:
     names = {re.split(r"[<>=\[; ]", line)[0] for line in wanted}
     missing = [name for name in sorted(names) if not re.search(rf"\b{name}\b", told)]
     assert not missing
+
+
+def test_every_pinned_package_has_its_hash() -> None:
+    for name in ("constraints.txt", "constraints-run.txt"):
+        pinned = re.split(
+            r"\n(?=\S)", re.sub(r"^#.*\n", "", text(name), flags=re.MULTILINE).strip()
+        )
+        assert len(pinned) > 5
+        for package in pinned:
+            assert re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", package, re.DOTALL), (
+                package
+            )
+
+
+def test_every_defence_of_the_threat_model_has_a_test_that_is_there() -> None:
+    files = (ROOT / "tests").rglob("test_*.py")
+    names = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text())}
+    defended = re.findall(r"^\|.*\|.*\|(.*)\|$", text("docs/threat-model.md"), re.MULTILINE)
+    shown = [cell.strip() for cell in defended if cell.strip(" -") not in ("", "tests")]
+    assert len(shown) > 40
+    for cell in shown:
+        tests = re.findall(r"`([^`]*)`", cell)
+        assert tests or cell == "the same", cell
+        for test in tests:
+            if test.startswith("make "):
+                assert re.search(rf"^{test[5:]}:", text("Makefile"), re.MULTILINE), test
+            else:
+                cut = test.endswith("…")
+                meant = [n for n in names if (n.startswith(test[:-1]) if cut else n == test)]
+                assert len(meant) == 1, f"{test}: {meant}"
 
 
 def test_every_fragment_says_what_kind_of_change_it_is() -> None:
