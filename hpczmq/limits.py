@@ -184,6 +184,12 @@ quarantine_window_s: Final = 600.0
 probation_s: Final = 300.0
 #: Attempts that a job remembers: those that went wrong, and what became of their tasks.
 attempts_kept_max: Final = 100
+#: Starts of tasks whose times a job remembers, some 40 bytes each, and all jobs together: an image
+#: has some thousands, and a picture of more shows nothing.
+spans_per_job_max: Final = 50_000
+spans_kept_max: Final = 200_000
+#: Things that happened that the master remembers for `events`, of some 300 bytes each.
+events_kept_max: Final = 2_000
 #: The last lines that a worker printed during an attempt, and how much of each.
 log_lines_max: Final = 50
 log_line_chars_max: Final = 200

@@ -19,6 +19,7 @@ from hpczmq.messages.client import (
     Done,
     Drain,
     Ended,
+    EventsAnswer,
     ExplainAnswer,
     Fetch,
     JobsAnswer,
@@ -27,6 +28,7 @@ from hpczmq.messages.client import (
     Submit,
     Submitted,
     Taken,
+    TraceAnswer,
 )
 from hpczmq.messages.everyone import (
     Control,
@@ -54,13 +56,13 @@ from hpczmq.messages.slave import (
 )
 
 #: Grows when a peer of the older number can't be understood any more.
-PROTOCOL: Final = 4
+PROTOCOL: Final = 5
 
 Message = (
     Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
     | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
-    | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
+    | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken | EventsAnswer | TraceAnswer
     | Sample | MetricsAnswer | AlertsAnswer
 )  # fmt: skip
 
@@ -70,7 +72,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
-    45: Drain, 46: Taken,
+    45: Drain, 46: Taken, 64: EventsAnswer, 65: TraceAnswer,
     48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
 }  # fmt: skip
 
@@ -89,6 +91,7 @@ __all__ = [
     "Done",
     "Drain",
     "Ended",
+    "EventsAnswer",
     "ExplainAnswer",
     "Fetch",
     "Goodbye",
@@ -110,5 +113,6 @@ __all__ = [
     "Submit",
     "Submitted",
     "Taken",
+    "TraceAnswer",
     "Welcome",
 ]

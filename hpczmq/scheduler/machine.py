@@ -59,12 +59,14 @@ from hpczmq.quota import flooded
 from hpczmq.scheduler import (
     admission,
     alarms,
+    chronicle,
     delivery,
     floods,
     ledger,
     members,
     outcomes,
     placement,
+    spans,
     stragglers,
 )
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
@@ -117,7 +119,7 @@ class Scheduler:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
-        self.state.actions = []
+        self.state.actions, self.state.now_s = [], now
         match event:
             case Received():
                 self._received(event, now)
@@ -233,6 +235,10 @@ class Scheduler:
                 self._send(peer, self._once(who, message, now))
             case Ask(about=About.EXPLAIN):
                 self._send(peer, explain(self.state, message, now))
+            case Ask(about=About.TRACE):
+                self._send(peer, spans.answer(self.state, message, now))
+            case Ask(about=About.EVENTS):
+                self._send(peer, chronicle.answer(self.state, message, now))
             case Ask():
                 self._send(peer, answer(self.state, message, now))
             case Heartbeat(sequence=sequence):
@@ -273,6 +279,8 @@ class Scheduler:
             admission.took_in(state, job)
             state.jobs[id] = job
             state.uids[submit.uid] = id
+            said = f"{id} was submitted: {submit.name or submit.kernel}, {len(event.tasks)} tasks"
+            chronicle.record(state, "job", said, job=id)
             ledger.enqueue(state, job)
             if submit.deadline_s:
                 alarms.set_alarm(state, job, -1, now + submit.deadline_s)
@@ -350,6 +358,7 @@ class Scheduler:
             reason = f"policy {wish.policy} is not known: use one of {', '.join(known)}"
             return Reject(wish.request, "policy", _cut(reason))
         self._control(policy=wish.policy)
+        chronicle.record(self.state, "policy", f"the policy is {wish.policy}")
         return Done(wish.request, (wish.policy,))
 
     def _control(self, policy: str | None = None, closing: bool = False) -> None:
