@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import config, limits, partition, transport, wire
+from hpczmq import addresses, config, limits, partition, transport, wire
 from hpczmq.clock import Clock
 from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
 from hpczmq.futures import JobFuture, MapSink, TaskFuture
@@ -66,7 +66,7 @@ class Client:
         self, address: str | None = None, *, timeout: float | None = None, name: str = "client"
     ) -> None:
         settings = config.load({"master": address, "timeout_s": timeout})
-        self.address = transport.address_of(settings.master or "127.0.0.1")
+        self.address = addresses.address_of(settings.master or "127.0.0.1")
         self.timeout_s = settings.timeout_s
         #: Cancels that the master has not confirmed yet.
         self._orders: set[Future[Message]] = set()

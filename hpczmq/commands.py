@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hpczmq import atomic, batch, config, dashboard, limits, tables, transport
+from hpczmq import addresses, atomic, batch, config, dashboard, limits, tables
 from hpczmq.client import Client, ask_node
 from hpczmq.clock import Clock
 from hpczmq.errors import HpczmqError, JobFailed, OutputError, ParameterError, Refused, shown
@@ -304,7 +304,7 @@ def drain(target: Target, slaves: Sequence[str], undo: bool) -> int:
 
 def ping(target: Target, address: str) -> int:
     """Ask one node directly: who it is, how it is, how far."""
-    where = transport.address_of(address)
+    where = addresses.address_of(address)
     pong, seconds = ask_node(where, Ping(0), Pong, target.settings.timeout_s)
     facts = {"address": where, "round_trip_s": seconds, **plain(replace(pong, request=0))}
     text = f"{pong.role.name.lower()} {shown(pong.name)} ({shown(pong.software)}) at {where}"

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from hpczmq import transport
+from hpczmq import addresses
 from hpczmq.config import Config, default_name
 from hpczmq.errors import ConfigError
 from hpczmq.nodes.shell import set_up_logging
-from hpczmq.transport import SLAVE_PORT
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +25,8 @@ def master(config: Config) -> None:
 
     config = replace(
         config,
-        bind=_bind(config.bind, transport.DISPATCH_PORT),
-        control_bind=_bind(config.control_bind, transport.CONTROL_PORT),
+        bind=_bind(config.bind, addresses.DISPATCH_PORT),
+        control_bind=_bind(config.control_bind, addresses.CONTROL_PORT),
     )
     _log(config, config.bind, config.control_bind)
     Master(config).run()
@@ -37,7 +36,7 @@ def slave(config: Config) -> None:
     """Be a slave until told to stop."""
     from hpczmq.nodes.slave import Slave
 
-    bind = config.bind if config.bind in ("", "off") else _bind(config.bind, SLAVE_PORT)
+    bind = config.bind if config.bind in ("", "off") else _bind(config.bind, addresses.SLAVE_PORT)
     config = replace(
         config,
         master=_master(config),
@@ -71,21 +70,21 @@ ROLES: Final[dict[str, Callable[[Config], None]]] = {
 
 
 def _master(config: Config) -> str:
-    address = transport.address_of(config.master or "127.0.0.1")
+    address = addresses.address_of(config.master or "127.0.0.1")
     if address.endswith("*"):
         raise ConfigError(f"master = {config.master}: must name a port above 0")
     return address
 
 
 def _bind(given: str, port: int) -> str:
-    return transport.address_of(given or "127.0.0.1", port)
+    return addresses.address_of(given or "127.0.0.1", port)
 
 
 def _log(config: Config, *binds: str) -> None:
     """Set logging up; its first lines are what an operator should know of the sockets."""
     set_up_logging(sys.stderr, config.log_level)
     for address in binds:
-        if config.insecure and not transport.is_loopback(address):
+        if config.insecure and not addresses.is_loopback(address):
             log.warning(
                 "%s listens beyond loopback without keys: everybody who reaches it can use this"
                 " node",

@@ -6,7 +6,7 @@ import logging
 import uuid
 from typing import assert_never
 
-from hpczmq import transport, wire
+from hpczmq import addresses, wire
 from hpczmq.config import Config
 from hpczmq.memory import (
     Action,
@@ -37,7 +37,7 @@ class Memoria:
         self.samples = sockets.subscriber(wire.TOPIC_CONTROL, wire.TOPIC_METRICS)
         self.router = sockets.router(config.bind, config.insecure)
         self.publisher = sockets.publisher(config.control_bind, config.insecure)
-        host = transport.reachable_host(config.bind, config.master)
+        host = addresses.reachable_host(config.bind, config.master)
         self.core = Memory(
             config.name,
             uuid.uuid4().bytes,
@@ -87,7 +87,7 @@ class Memoria:
             case Publish(message):
                 self.publisher.send(wire.encode(message, topic=wire.TOPIC_ALERTS))
             case Subscribe(port):
-                host = transport.host_of(self.master)
+                host = addresses.host_of(self.master)
                 self.samples.connect_only(f"tcp://{host}:{port}")
             case Exit():
                 self.done = True

@@ -8,7 +8,7 @@ import uuid
 from math import inf
 from typing import assert_never
 
-from hpczmq import confine, limits, needs, transport, wire
+from hpczmq import addresses, confine, limits, needs, transport, wire
 from hpczmq.config import Config
 from hpczmq.cores import usable_cores
 from hpczmq.errors import BindError
@@ -71,7 +71,7 @@ class Slave:
         """Where others can ping this slave; empty: nowhere."""
         if self.router is None:
             return ""
-        host = transport.reachable_host(config.bind or "127.0.0.1:0", config.master)
+        host = addresses.reachable_host(config.bind or "127.0.0.1:0", config.master)
         return f"tcp://{host}:{self.router.port}"
 
     def run(self) -> None:
@@ -125,7 +125,7 @@ class Slave:
                 if self.router is not None:
                     self.router.send(wire.encode(message), peer)
             case Subscribe(port):
-                host = transport.host_of(self.master)
+                host = addresses.host_of(self.master)
                 self.control.connect_only(f"tcp://{host}:{port}")
             case StartSlot(slot):
                 self.slots.start(slot)
@@ -157,6 +157,6 @@ def _own_router(sockets: transport.Sockets, config: Config) -> transport.Socket 
     if config.bind:
         return sockets.router(config.bind, config.insecure)
     try:
-        return sockets.router(f"tcp://127.0.0.1:{transport.SLAVE_PORT}")
+        return sockets.router(f"tcp://127.0.0.1:{addresses.SLAVE_PORT}")
     except BindError:
         return sockets.router("tcp://127.0.0.1:*")

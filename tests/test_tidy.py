@@ -24,6 +24,7 @@ PACKAGE = ROOT / "hpczmq"
 MAY_IMPORT = {
     # What everything stands on.
     "_version": "",
+    "addresses": "",
     "errors": "",
     "limits": "",
     "plain": "",
@@ -39,20 +40,21 @@ MAY_IMPORT = {
     "model": "needs",
     "config": "model needs",
     # What is said, and how.
+    "happened": "model",
     "items": "model",
-    "messages": "items model",
+    "messages": "happened items model",
     "wire": "items messages model",
     "arrays": "wire",
-    "transport": "descriptors doorman wire",
+    "transport": "addresses descriptors doorman wire",
     # The machines, which are pure, and the shells around them.
     "alerts": "messages model",
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
-    "scheduler": "alerts items messages model quota",
-    "nodes": "alerts arrays clock config confine cores descriptors items kernels memory messages"
-    " model needs partition quota scheduler spawn transport wire worker",
+    "scheduler": "alerts happened items messages model quota",
+    "nodes": "addresses alerts arrays clock config confine cores descriptors items kernels memory"
+    " messages model needs partition quota scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
     " wire worker",
@@ -75,8 +77,8 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "assembler clock config futures items kernels messages model partition pump session"
-    " transport wire",
+    "client": "addresses assembler clock config futures items kernels messages model partition pump"
+    " session transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
@@ -91,8 +93,8 @@ MAY_IMPORT = {
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "atomic batch client clock config dashboard doctor imagefile kernels messages model"
-    " output palettes progress results tables transport",
+    "commands": "addresses atomic batch client clock config dashboard doctor imagefile kernels"
+    " messages model output palettes progress results tables",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}

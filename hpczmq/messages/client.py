@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from hpczmq import limits
+from hpczmq.happened import EventInfo, Span
 from hpczmq.items import Items
 from hpczmq.messages.slave import Outcomes
 from hpczmq.model import (
@@ -16,14 +17,12 @@ from hpczmq.model import (
     Bounds,
     ClusterInfo,
     Count,
-    EventInfo,
     JobInfo,
     Name,
     Packed,
     Requires,
     Seconds,
     SlaveInfo,
-    Span,
     Trace,
     Uid,
 )

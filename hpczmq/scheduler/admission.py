@@ -23,7 +23,8 @@ from hpczmq.scheduler import chronicle, spans
 from hpczmq.scheduler.actions import Forget
 from hpczmq.scheduler.delivery import drop_watch
 from hpczmq.scheduler.events import Buffer
-from hpczmq.scheduler.state import ClusterState, JobRecord
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClusterState
 
 #: What a record takes beside what it holds, and each of its tasks that went wrong; rounded up.
 _JOB_BYTES = 4 * limits.KIB

@@ -7,7 +7,8 @@ from heapq import heapify, heappop, heappush
 from hpczmq import limits
 from hpczmq.model import JobState
 from hpczmq.scheduler import ledger
-from hpczmq.scheduler.state import ClusterState, JobRecord
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClusterState
 from hpczmq.scheduler.states import TaskState
 
 

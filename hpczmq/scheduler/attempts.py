@@ -15,7 +15,8 @@ from hpczmq import limits
 from hpczmq.messages import Report
 from hpczmq.model import Outcome, SlaveState, Status, Usage
 from hpczmq.scheduler.answers import fits
-from hpczmq.scheduler.state import Attempt, Blame, ClusterState, JobRecord, Lease, SlaveRecord
+from hpczmq.scheduler.jobs import Attempt, JobRecord, Lease
+from hpczmq.scheduler.state import Blame, ClusterState, SlaveRecord
 
 #: What a line costs beside its characters.
 _LINE_CHARS = 50

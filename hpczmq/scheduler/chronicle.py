@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpczmq import limits
+from hpczmq.happened import EventInfo
 from hpczmq.messages import Ask, EventsAnswer
-from hpczmq.model import EventInfo
 from hpczmq.scheduler.actions import Note
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from hpczmq.messages import Ended, Fetch, Reject
 from hpczmq.scheduler import chronicle
 from hpczmq.scheduler.actions import Deliver, Send
 from hpczmq.scheduler.answers import job_info
-from hpczmq.scheduler.state import ClientRecord, ClusterState, JobRecord, Watch
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClientRecord, ClusterState, Watch
 
 
 def watch(state: ClusterState, job: JobRecord, peer: bytes, fetch: Fetch, now: float) -> None:

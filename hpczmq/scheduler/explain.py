@@ -9,7 +9,8 @@ from hpczmq.messages import Ask, ExplainAnswer, Message, Reject
 from hpczmq.model import ANY_SLAVE, AttemptInfo, SlaveState
 from hpczmq.scheduler import attempts
 from hpczmq.scheduler.answers import fits, job_info, lacks, unknown_job
-from hpczmq.scheduler.state import Attempt, ClusterState, JobRecord
+from hpczmq.scheduler.jobs import Attempt, JobRecord
+from hpczmq.scheduler.state import ClusterState
 from hpczmq.scheduler.states import TaskState
 
 #: Tasks that a job's explanation speaks of one by one.

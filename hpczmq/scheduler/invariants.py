@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from hpczmq import limits
 from hpczmq.model import JobState, SlaveState
+from hpczmq.scheduler.jobs import JobRecord
 from hpczmq.scheduler.ledger import may_have_credit
-from hpczmq.scheduler.state import ClusterState, JobRecord
+from hpczmq.scheduler.state import ClusterState
 from hpczmq.scheduler.states import TaskState
 
 

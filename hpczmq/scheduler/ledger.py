@@ -11,14 +11,16 @@ from dataclasses import replace
 from math import inf
 
 from hpczmq import limits
+from hpczmq.happened import SpanEnd
 from hpczmq.items import Items
 from hpczmq.messages import Revoke
-from hpczmq.model import JobState, SlaveState, SpanEnd, Task
+from hpczmq.model import JobState, SlaveState, Task
 from hpczmq.scheduler import admission, chronicle, spans
 from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.delivery import deliver
+from hpczmq.scheduler.jobs import JobRecord, Lease
 from hpczmq.scheduler.queue import Queue, rank
-from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord
 from hpczmq.scheduler.states import JOB_MOVES, TASK_MOVES, TaskState, check
 
 #: States of a task that may still come to something.
@@ -199,9 +201,7 @@ def note_taken(state: ClusterState, job: JobRecord, index: int) -> None:
             job.taken_from.setdefault(index, set()).add(state.leases[id].holder)
 
 
-def release(
-    state: ClusterState, job: JobRecord, index: int, reported: int, now: float
-) -> None:
+def release(state: ClusterState, job: JobRecord, index: int, reported: int, now: float) -> None:
     """Account for a task in the leases that hold it, which need not be the reported one."""
     for id in (job.leases.pop(index, None), job.second.pop(index, None)):
         if id is None:

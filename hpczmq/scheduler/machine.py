@@ -66,7 +66,6 @@ from hpczmq.scheduler import (
     members,
     outcomes,
     placement,
-    spans,
     stragglers,
 )
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
@@ -85,7 +84,8 @@ from hpczmq.scheduler.events import (
     Unwritten,
 )
 from hpczmq.scheduler.explain import explain
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord, Weights
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord, Weights
 
 #: What is said to who speaks of another queue.
 _ANEW = "the master was started anew, without its jobs"
@@ -235,10 +235,6 @@ class Scheduler:
                 self._send(peer, self._once(who, message, now))
             case Ask(about=About.EXPLAIN):
                 self._send(peer, explain(self.state, message, now))
-            case Ask(about=About.TRACE):
-                self._send(peer, spans.answer(self.state, message, now))
-            case Ask(about=About.EVENTS):
-                self._send(peer, chronicle.answer(self.state, message, now))
             case Ask():
                 self._send(peer, answer(self.state, message, now))
             case Heartbeat(sequence=sequence):

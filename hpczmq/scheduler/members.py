@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from hpczmq import limits
 from hpczmq.alerts import RULES, Watcher, without_own
+from hpczmq.happened import SpanEnd
 from hpczmq.messages import Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
-from hpczmq.model import Outcome, Role, SlaveState, SpanEnd, Status
+from hpczmq.model import Outcome, Role, SlaveState, Status
 from hpczmq.scheduler import attempts, chronicle, delivery, ledger, outcomes, spans
 from hpczmq.scheduler.actions import Publish, Send
 from hpczmq.scheduler.answers import fits
-from hpczmq.scheduler.state import ClientRecord, ClusterState, Lease, SlaveRecord
+from hpczmq.scheduler.jobs import Lease
+from hpczmq.scheduler.state import ClientRecord, ClusterState, SlaveRecord
 from hpczmq.scheduler.states import SLAVE_MOVES, check
 
 #: A slave that is late by this many heartbeats is asked for a sign of life: if its connection is

@@ -20,7 +20,8 @@ from hpczmq.scheduler import admission, alarms, attempts, chronicle, ledger, spa
 from hpczmq.scheduler.actions import Store
 from hpczmq.scheduler.delivery import deliver
 from hpczmq.scheduler.events import Buffer
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord
 from hpczmq.scheduler.states import TaskState
 
 

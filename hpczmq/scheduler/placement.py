@@ -26,7 +26,8 @@ from hpczmq.model import Policy, SlaveState, Task
 from hpczmq.scheduler import attempts, ledger
 from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.answers import fits
-from hpczmq.scheduler.state import ClusterState, Demand, JobRecord, SlaveRecord, Weights
+from hpczmq.scheduler.jobs import Demand, JobRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord, Weights
 from hpczmq.scheduler.states import TaskState
 
 

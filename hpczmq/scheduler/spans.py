@@ -10,15 +10,16 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hpczmq import limits
-from hpczmq.messages import Ask, Message, Report, TraceAnswer
-from hpczmq.model import Outcome, Span, SpanEnd, Status
-from hpczmq.scheduler.answers import job_info, unknown_job
+from hpczmq.happened import Span, SpanEnd
+from hpczmq.messages import Report
+from hpczmq.model import Outcome, Status
 
 if TYPE_CHECKING:
-    from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
+    from hpczmq.scheduler.jobs import JobRecord, Lease
+    from hpczmq.scheduler.state import ClusterState, SlaveRecord
 
 _ENDS: Final = {
     Status.VALUE: SpanEnd.DONE,
@@ -37,7 +38,7 @@ class Spans:
     __slots__ = ("_columns", "_numbers", "left_out")
 
     def __init__(self) -> None:
-        self._columns = tuple(array(code) for code in "IIHBdddd")
+        self._columns: tuple[array[Any], ...] = tuple(array(code) for code in "IIHBdddd")
         #: Number of each slave, by name.
         self._numbers: dict[str, int] = {}
         #: How many were not kept.
@@ -148,16 +149,3 @@ def forget(state: ClusterState, job: JobRecord) -> None:
     left_out = job.spans.left_out + len(job.spans)
     job.spans = Spans()
     job.spans.left_out = left_out
-
-
-def answer(state: ClusterState, ask: Ask, now: float) -> Message:
-    """The answer to TRACE; `names` holds one job."""
-    id = ask.names[0] if ask.names else ""
-    job = state.jobs.get(id)
-    if job is None:
-        return unknown_job(ask.request, id)
-    since_s, spans = job.submitted_s, job.spans
-    return TraceAnswer(
-        ask.request, job_info(state, job, now), now - since_s, spans.slaves, spans.rows(since_s),
-        spans.left_out,
-    )  # fmt: skip

@@ -15,8 +15,9 @@ from itertools import islice
 from hpczmq import limits
 from hpczmq.model import Policy, Task
 from hpczmq.scheduler import chronicle, ledger
+from hpczmq.scheduler.jobs import JobRecord, Lease
 from hpczmq.scheduler.placement import assign, has_credit, load
-from hpczmq.scheduler.state import ClusterState, JobRecord, Lease, SlaveRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord
 
 
 def place(state: ClusterState, now: float) -> None:

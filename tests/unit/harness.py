@@ -32,7 +32,8 @@ from hpczmq.messages import (
 )
 from hpczmq.model import ANY_SLAVE, Outcome, Requires, Role, Status
 from hpczmq.scheduler import Scheduler, actions, events, invariants
-from hpczmq.scheduler.state import ClusterState, JobRecord, SlaveRecord
+from hpczmq.scheduler.jobs import JobRecord
+from hpczmq.scheduler.state import ClusterState, SlaveRecord
 from hpczmq.session import Session
 from hpczmq.worker import Worker
 
