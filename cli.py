@@ -256,14 +256,21 @@ def alerts(
 def top(
     interval: Annotated[
         float, typer.Option("--interval", "--intervalo", metavar="S", help="Seconds a frame.")
-    ] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Print one frame.")] = False,
+    ] = 0.25,
+    once: Annotated[
+        bool, typer.Option("--once", "--una-vez", help="Print one frame, and end.")
+    ] = False,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", metavar="FILE", help="Draw one frame, and end.")
+    ] = None,
     master: Master = None,
     timeout: Timeout = None,
     json: Json = False,
 ) -> int:
-    """The live dashboard; Ctrl-C ends it."""
-    return commands.top(commands.Target(master, timeout, json), interval, once)
+    """The live dashboard: ? shows its keys, q ends it."""
+    from hpczmq import observing  # here: the dashboard takes its time to load
+
+    return observing.top(commands.Target(master, timeout, json), interval, once, svg)
 
 
 @command("ping")

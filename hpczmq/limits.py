@@ -104,6 +104,9 @@ overview_side_pixels_max: Final = 4096
 #: A tile's side in a TIFF file: 256 KiB of pixels, of which a window shows a dozen or two.
 tiff_tile_pixels: Final = 512
 
+#: Counts of an image that `top` looks at while it grows: all of them come over the network once.
+overlooked_bytes_max: Final = 256 * MIB
+
 # --- Liveness ---------------------------------------------------------------------------------
 
 #: A slave says so often that it lives (2,000 of them cost the master 5 % of a core).

@@ -77,8 +77,8 @@ MAY_IMPORT = {
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
     "pump": "clock futures messages session transport wire",
-    "client": "addresses assembler clock config futures items kernels messages model partition pump"
-    " session transport wire",
+    "client": "addresses assembler clock config futures happened items kernels messages model"
+    " partition pump session transport wire",
     "aio": "client futures messages model",
     "cluster": "client config cores model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
@@ -89,12 +89,14 @@ MAY_IMPORT = {
     "output": "jsontext wire",
     "tables": "batch doctor messages model wire",
     "progress": "batch clock futures model tables",
-    "dashboard": "client messages model tables",
+    "dashboard": "client clock futures happened interrupts kernels mapping model palettes tables"
+    " wire",
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "addresses atomic batch client clock config dashboard doctor imagefile kernels"
+    "commands": "addresses atomic batch client clock config doctor imagefile kernels"
     " messages model output palettes progress results tables",
+    "observing": "atomic client commands dashboard",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}
@@ -108,7 +110,6 @@ IMPURE = {"asyncio", "logging", "os", "random", "socket", "threading", "time", "
 #: Where `print` is the work itself. Everywhere else it would spoil what a command prints.
 MAY_PRINT = {
     "cli",
-    "dashboard",
     "progress",
     "nodes.__main__",
     "nodes.shell",
