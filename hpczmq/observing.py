@@ -72,7 +72,7 @@ def as_svg(frame: Frame, columns: int, title: str, name: str) -> str:
     console.print(frame, end="")
     svg = console.export_svg(title=title, unique_id=re.sub(r"\W", "-", name) or "top")
     # Rich names a font by URL; whoever has none takes another one.
-    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"@font-face \{.*?\}\s*|<!--.*?-->", "", svg, flags=re.DOTALL)
     return "\n".join(line.rstrip() for line in svg.splitlines()) + "\n"
 
 
