@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpczmq import atomic, batch, commands, demo, forecasting, launchers
+from hpczmq import atomic, batch, commands, demo, forecasting, keycommands, launchers
 from hpczmq._version import __version__
 from hpczmq.errors import HpczmqError, LocalError, RemoteError
 from hpczmq.model import Job, Policy
@@ -313,6 +313,12 @@ def drain(
 
 
 command("simulate", "simular")(forecasting.simulate)
+
+
+# --- Keys -------------------------------------------------------------------------------------
+
+app.add_typer(keycommands.app, name="keys")
+app.add_typer(keycommands.app, name="claves", hidden=True)
 
 
 # --- Nodes ------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ SLAVE_PORT: Final = 5002
 #: Hosts that stand for every interface of a machine; nobody can dial them.
 _EVERYWHERE: Final = ("0.0.0.0", "[::]", "*")  # noqa: S104 — named to be told apart, not bound
 #: A host's name or address, an IPv6 one in brackets, and perhaps a port; 0 and * are any free one.
+#: And perhaps the key that is expected there.
 _ADDRESS: Final = re.compile(
-    r"(?:tcp://)?(\[[\w:.%-]+\]|[^\s:/\[\]]+)(?::(\*|[0-9]{1,5}))?", re.ASCII
+    r"(?:tcp://)?(\[[\w:.%-]+\]|[^\s:/\[\]]+)(?::(\*|[0-9]{1,5}))?(#[0-9a-f]{64})?", re.ASCII
 )
 
 
@@ -27,13 +28,14 @@ def address_of(text: str, port: int = DISPATCH_PORT) -> str:
         ConfigError: it is none of these.
     """
     fits = _ADDRESS.fullmatch(text)
-    host, tail = fits.groups(str(port)) if fits else ("", "")
+    host, tail, key = fits.groups("") if fits else ("", "", "")
+    tail = tail or str(port)
     if not fits or (tail != "*" and int(tail) > 65_535):
         wide = text.removeprefix("tcp://").count(":") > 1
         hint = f", an IPv6 one in brackets: [::1]:{port}" if wide else ""
         raise ConfigError(f"address = {text!r}: must be HOST or HOST:PORT{hint}")
     free = tail == "*" or int(tail) == 0
-    return f"tcp://{host}:{'*' if free else tail}"
+    return f"tcp://{host}:{'*' if free else tail}{key}"
 
 
 def host_of(address: str) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import addresses, config, limits, partition, transport, wire
-from hpczmq.clock import Clock
-from hpczmq.errors import LocalError, NoCluster, ParameterError, Refused, shown
+from hpczmq import addresses, config, credentials, keyfiles, limits, partition, wire
+from hpczmq.asking import ask_nodes, refusal
+from hpczmq.endpoint import Trouble
+from hpczmq.errors import HpczmqError, LocalError, NoCluster, NotAllowed, ParameterError, Refused
 from hpczmq.futures import JobFuture, MapSink, Sink, TaskFuture
 from hpczmq.happened import EventInfo
 from hpczmq.items import Items
@@ -62,6 +62,7 @@ class Client:
 
     Raises:
         NoCluster: no master answered in that time.
+        NotAllowed: it asks for a key, and this client's is none of the cluster's.
         Refused: it answered, and does not take this client (another version, say).
     """
 
@@ -73,7 +74,9 @@ class Client:
         self.timeout_s = settings.timeout_s
         #: Cancels that the master has not confirmed yet.
         self._orders: set[Future[Message]] = set()
-        self._pump = Pump(self.address, name)
+        self._keys = credentials.of_client(settings, self.address)
+        self._insecure = settings.insecure
+        self._pump = Pump(self.address, name, self._keys, settings.insecure)
         self._pump.start()
         try:
             self._meet()
@@ -82,16 +85,35 @@ class Client:
             raise
 
     def _meet(self) -> None:
-        if not self._pump.met.wait(self.timeout_s):
-            if self._pump.junk:
-                reason = f"what answers is no master of this version: {self._pump.junk}"
-                raise NoCluster(f"{self.address}: {reason}")
+        pump = self._pump
+        met = pump.met.wait(self.timeout_s)
+        if pump.trouble is not None:
+            raise self._kept_out(pump.trouble)
+        if not met and pump.junk:
+            reason = f"what answers is no master of this version: {pump.junk}"
+            raise NoCluster(f"{self.address}: {reason}")
+        if not met:
             raise NoCluster(
                 f"{self.address}: no master answered in {self.timeout_s:g} s:"
                 " start one with `hpczmq master`, or name another with --master"
             )
-        if self._pump.refused:
-            raise Refused("refused", f"{self.address}: {self._pump.refused}")
+        if pump.refused:
+            code, _, reason = pump.refused.partition(": ")
+            kind, told = (NotAllowed, reason) if code == "role" else (Refused, pump.refused)
+            raise kind("refused", f"{self.address}: {told}")
+
+    def _kept_out(self, trouble: Trouble) -> HpczmqError:
+        """The error of a connection on which no word could be said."""
+        if trouble is Trouble.KEY and self._keys is not None:
+            whose = keyfiles.described(self._keys.file.role, self._keys.file.name)
+            told = f"the key of {whose} is none of this cluster's (any more)"
+            return NotAllowed("key", f"{self.address}: {told}: see `hpczmq keys list` there")
+        told = f"{trouble.value}: see `hpczmq keys show cluster` there, and the key file here"
+        if trouble is Trouble.MECHANISM and self._keys is None:
+            told = "it asks for a key, and there is none here: name the file of one by HPCZMQ_KEY"
+        elif trouble is Trouble.MECHANISM:
+            told = "it has no keys, and here there are some: HPCZMQ_KEYS=off goes without them"
+        return NoCluster(f"{self.address}: {told}")
 
     def __enter__(self) -> Self:
         return self
@@ -117,6 +139,8 @@ class Client:
         Futures wait longer: they go on when it comes back. Who has no time for that asks here.
         """
         away_s = self._pump.away_s
+        if self._pump.trouble is Trouble.KEY:  # revoked: it does not come back by waiting
+            raise self._kept_out(Trouble.KEY)
         if away_s > self.timeout_s:
             raise NoCluster(f"{self.address}: the master has been away for {away_s:.0f} s")
 
@@ -312,7 +336,9 @@ class Client:
         addresses = self.status().memorias
         try:
             patience_s = min(self.timeout_s, _MEMORIA_S)
-            return ask_nodes(addresses, Ask(0, about, names), kind, patience_s)[0]
+            keys = self._keys.keys if self._keys else None
+            question = Ask(0, about, names)
+            return ask_nodes(addresses, question, kind, patience_s, keys, self._insecure)[0]
         except NoCluster:
             raise NoCluster(
                 f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
@@ -322,54 +348,6 @@ class Client:
         if threading.current_thread() is self._pump:
             raise LocalError("a callback can't wait for the cluster: ask from another thread")
         return _checked(self._pump.ask(request), kind, self.address, self.timeout_s)
-
-
-def ask_node(address: str, request: Ping | Ask, kind: type[M], timeout_s: float) -> tuple[M, float]:
-    """Ask one node directly: a request and its answer, without joining anything.
-
-    Args:
-        address: of the node's ROUTER.
-        timeout_s: seconds to wait.
-
-    Returns:
-        The answer, and the seconds from the sending to its arrival.
-
-    Raises:
-        NoCluster: nothing answered there in that time.
-        Refused: the node does not answer such a question.
-    """
-    return ask_nodes([address], request, kind, timeout_s)
-
-
-def ask_nodes(
-    addresses: Sequence[str], request: Ping | Ask, kind: type[M], timeout_s: float
-) -> tuple[M, float]:
-    """Ask several nodes at once, of which any will do: the first answer, as `ask_node` gives it.
-
-    One that is gone costs nothing then, as long as another one is there.
-    """
-    sockets, clock = transport.Sockets(), Clock()
-    try:
-        dealers = [sockets.dealer(address) for address in addresses]
-        frames = wire.encode(replace(request, request=1))
-        sent_s: dict[int, float] = {}
-        end_s = clock.now() + timeout_s
-        while dealers and clock.now() < end_s:
-            for number, dealer in enumerate(dealers):
-                # A message can only be sent once there is a connection.
-                if number not in sent_s and dealer.send(frames) is transport.Sent.YES:
-                    sent_s[number] = clock.now()
-            sockets.poll(0.01)
-            for number, dealer in enumerate(dealers):
-                for answer in dealer.receive():
-                    message, _ = wire.decode(answer)
-                    if isinstance(message, kind):
-                        return message, clock.now() - sent_s.get(number, 0.0)
-                    if isinstance(message, Reject):
-                        raise Refused(message.code, message.reason)
-    finally:
-        sockets.close()
-    raise NoCluster(f"{shown(', '.join(addresses))}: nothing answered in {timeout_s:g} s")
 
 
 def _checked(waiting: Future[Message], kind: type[M], address: str, timeout_s: float) -> M:
@@ -383,6 +361,6 @@ def _checked(waiting: Future[Message], kind: type[M], address: str, timeout_s: f
             raise
         answer = waiting.result()  # it came in this very moment
     if isinstance(answer, Reject):
-        raise Refused(answer.code, answer.reason)
+        raise refusal(answer)
     assert isinstance(answer, kind), f"{type(answer).__name__} instead of {kind.__name__}"
     return answer

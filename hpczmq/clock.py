@@ -11,3 +11,8 @@ class Clock:
     def now(self) -> float:
         """The time, in seconds."""
         return time.monotonic()
+
+
+def wall_s() -> float:
+    """The time of day, in seconds since the epoch; it may jump. For what outlives a process."""
+    return time.time()

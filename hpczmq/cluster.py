@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any, Self
 
-from hpczmq import limits, spawn
+from hpczmq import credentials, limits, spawn
+from hpczmq.addresses import address_of
 from hpczmq.config import Config
 from hpczmq.cores import usable_cores
 from hpczmq.errors import JobFailed, NoCluster, ParameterError
@@ -72,6 +73,8 @@ def slots_each(slaves: int = 2, slots: int | None = None, memorias: int = 0) -> 
 class LocalCluster:
     """A master, slaves and memorias on loopback. Use it as a context manager.
 
+    It is this process's own, and has no keys, whatever the user has.
+
     Args:
         slaves: slave processes, 1 or more.
         slots: worker processes of each; None: this machine's cores, shared out.
@@ -105,6 +108,7 @@ class LocalCluster:
             )  # fmt: skip
             #: Where clients and nodes dial: HOST:PORT.
             self.address = f"127.0.0.1:{self._ready(master)['port']}"
+            credentials.own_cluster(address_of(self.address))
             memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             for number in range(1, slaves + 1):
                 self._start(
@@ -171,7 +175,9 @@ class LocalCluster:
     def _start(self, role: str, *settings: str) -> _Node:
         log = tempfile.TemporaryFile(prefix="hpczmq-")  # noqa: SIM115 — open as long as the node
         process = subprocess.Popen(
-            spawn.command("hpczmq.nodes", role, "lifeline=true", "log_level=info", *settings),
+            spawn.command(
+                "hpczmq.nodes", role, "lifeline=true", "log_level=info", "keys=off", *settings
+            ),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -13,10 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from hpczmq import addresses, atomic, batch, config, limits, tables
-from hpczmq.client import Client, ask_node
+from hpczmq import addresses, atomic, batch, config, credentials, limits, tables
+from hpczmq.asking import ask_node
+from hpczmq.client import Client
 from hpczmq.clock import Clock
-from hpczmq.errors import HpczmqError, JobFailed, OutputError, Refused, shown
+from hpczmq.errors import (
+    HpczmqError,
+    JobFailed,
+    NoCluster,
+    OutputError,
+    Refused,
+    shown,
+)
 from hpczmq.kernels import get
 from hpczmq.messages import Ping, Pong
 from hpczmq.model import Job, JobInfo, JobState
@@ -303,12 +311,30 @@ def drain(target: Target, slaves: Sequence[str], undo: bool) -> int:
 
 def ping(target: Target, address: str) -> int:
     """Ask one node directly: who it is, how it is, how far."""
-    where = addresses.address_of(address)
-    pong, seconds = ask_node(where, Ping(0), Pong, target.settings.timeout_s)
+    where, settings = addresses.address_of(address), target.settings
+    keys = credentials.of_client(settings, where)
+    dialled = where
+    if keys is not None and "#" not in where:
+        dialled = _with_key(target, where)
+    pong, seconds = ask_node(
+        dialled, Ping(0), Pong, settings.timeout_s, keys.keys if keys else None, settings.insecure
+    )
     facts = {"address": where, "round_trip_s": seconds, **plain(replace(pong, request=0))}
     text = f"{pong.role.name.lower()} {shown(pong.name)} ({shown(pong.software)}) at {where}"
     target.output.show(Text(f"{text}: {seconds * 1e3:.2f} ms"), facts)
     return 0
+
+
+def _with_key(target: Target, where: str) -> str:
+    """An address with the key that is expected there, which the master knows."""
+    if where == addresses.address_of(target.settings.master or "127.0.0.1"):
+        return where
+    with target.client() as client:
+        known = [*client.status().memorias, *(slave.address for slave in client.slaves())]
+    found = [address for address in known if address.partition("#")[0] == where]
+    if not found:
+        raise NoCluster(f"{where}: the master knows no node there, so nobody knows its key")
+    return found[0]
 
 
 def doctor(target: Target) -> int:

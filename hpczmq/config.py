@@ -11,7 +11,7 @@ import os
 import socket
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,15 @@ class Config:
     spare_saturated: bool = True
     #: Seconds between heartbeats; the master tells everybody else.
     heartbeat_s: float = limits.heartbeat_s_default
-    #: Listen beyond loopback without keys.
+    #: Go beyond this machine without keys.
     insecure: bool = False
+    #: The folder of keys; empty: the user's own, if it is there; "off": no keys.
+    keys: str = ""
+    #: The file of this node's own key; empty: the one in that folder by its name or role.
+    key: str = ""
+    #: A slave's or a memoria's: the token with which it joins, and the cluster's fingerprint.
+    token: str = field(default="", repr=False)
+    fingerprint: str = ""
     log_level: str = "info"
     #: Seconds that a command waits for the cluster to answer.
     timeout_s: float = 10.0
@@ -80,7 +87,8 @@ class Config:
 
 
 #: The settings and their types.
-_KINDS: dict[str, type] = {field.name: type(field.default) for field in fields(Config)}
+_KINDS: dict[str, type] = {one.name: type(one.default) for one in fields(Config)}
+_SECRETS = ("token",)
 _WEIGHTS = tuple(name for name in _KINDS if name.startswith("weight_"))
 
 #: A value with the place where it stands and the setting that it is for.
@@ -140,7 +148,7 @@ def _from_environ(environ: Mapping[str, str]) -> list[_Given]:
 
 def _typed(place: str, key: str, value: object) -> Any:
     """A setting's value as its type, from what is typed already or from text."""
-    kind, fault = _KINDS.get(key), f"{place} = {shown(value)}: "
+    kind, fault = _KINDS.get(key), f"{place} = {_seen(key, value)}: "
     if kind is None:
         raise ConfigError(f"{fault}is not a setting: use one of {', '.join(_KINDS)}")
     if kind is str and not isinstance(value, str):
@@ -184,12 +192,19 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
         "name": printable,
         "cluster": printable,
+        "token": (lambda text: text.isascii() and len(text) <= longest, "what was printed"),
+        "fingerprint": (lambda text: len(text) in (0, 64), "64 hexadecimal digits"),
     }
     return [
-        f"{places.get(key, key)} = {shown(values[key])}: must be {remedy}"
+        f"{places.get(key, key)} = {_seen(key, values[key])}: must be {remedy}"
         for key, (fits, remedy) in rules.items()
         if key in values and not fits(values[key])
     ]
+
+
+def _seen(key: str, value: object) -> str:
+    """A value as its user may see it, in a log too."""
+    return "…" if key in _SECRETS else shown(value)
 
 
 def _bounds_a_worker(text: str) -> bool:

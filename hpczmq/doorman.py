@@ -32,6 +32,8 @@ class Connection:
     since_s: float
     #: Its routing id, once it has said something.
     peer: bytes | None = None
+    #: The key that it was made with, as of then; empty: none.
+    key: bytes = b""
     #: Whether it has said something since its bytes were looked at, and how many there were then.
     heard: bool = False
     received_bytes: int = 0
@@ -60,19 +62,22 @@ class Doorman:
         if gone is not None and gone.peer is not None:
             self._peers.pop(gone.peer, None)
 
-    def knows(self, peer: bytes) -> bool:
-        """Whether the connection of a peer that speaks is known. Asking counts as hearing it."""
+    def heard(self, peer: bytes) -> Connection | None:
+        """The connection of a peer that speaks, if it is known. Asking counts as hearing it."""
         connection = self._peers.get(peer)
-        if connection is None:
-            return False
-        connection.heard = True
-        return True
+        if connection is not None:
+            connection.heard = True
+        return connection
 
-    def spoke(self, peer: bytes, fd: int) -> None:
-        """A peer that was not known has spoken, on this descriptor."""
+    def made_with(self, keys: frozenset[bytes]) -> list[Connection]:
+        """The connections made with these keys, and those of which that is not known."""
+        return [one for one in self.connections.values() if one.peer is None or one.key in keys]
+
+    def spoke(self, peer: bytes, fd: int, key: bytes = b"") -> None:
+        """A peer that was not known has spoken, on this descriptor, with this key."""
         connection = self.connections.get(fd)
         if connection is not None and connection.peer is None:
-            connection.peer, connection.heard = peer, True
+            connection.peer, connection.heard, connection.key = peer, True, key
             self._peers[peer] = connection
 
     def inspect(

@@ -9,7 +9,17 @@ import typer
 from hpczmq import config
 from hpczmq.errors import ConfigError
 from hpczmq.nodes import launch
-from hpczmq.options import Bind, ControlBind, Insecure, LogLevel, Master, Name
+from hpczmq.options import (
+    Bind,
+    ControlBind,
+    Fingerprint,
+    Insecure,
+    Key,
+    LogLevel,
+    Master,
+    Name,
+    Token,
+)
 
 
 def master(
@@ -17,6 +27,9 @@ def master(
     control_bind: ControlBind = None,
     policy: Annotated[str | None, typer.Option("--policy", "--politica")] = None,
     heartbeat: Annotated[float | None, typer.Option("--heartbeat", metavar="S")] = None,
+    keys: Annotated[
+        str | None, typer.Option("--keys", "--claves", metavar="DIR", help="Of the cluster.")
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -27,6 +40,7 @@ def master(
             control_bind=control_bind,
             policy=policy,
             heartbeat_s=heartbeat,
+            keys=keys,
             insecure=insecure or None,
             log_level=log_level,
         )
@@ -61,6 +75,9 @@ def slave(
         str | None,
         typer.Option("--walltime", metavar="[[H:]M:]S", help="End by itself before this time."),
     ] = None,
+    key: Key = None,
+    token: Token = None,
+    fingerprint: Fingerprint = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -78,6 +95,9 @@ def slave(
             bind=bind,
             grace_s=grace,
             walltime_s=seconds_of("--walltime", walltime),
+            key=key,
+            token=token,
+            fingerprint=fingerprint,
             insecure=insecure or None,
             log_level=log_level,
         )
@@ -92,6 +112,9 @@ def memoria(
     ] = None,
     bind: Bind = None,
     control_bind: ControlBind = None,
+    key: Key = None,
+    token: Token = None,
+    fingerprint: Fingerprint = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -103,6 +126,9 @@ def memoria(
             number=number,
             bind=bind,
             control_bind=control_bind,
+            key=key,
+            token=token,
+            fingerprint=fingerprint,
             insecure=insecure or None,
             log_level=log_level,
         )

@@ -307,6 +307,20 @@ connections_told_max: Final = 20_000
 #: Connections whose bytes are looked at in one tick; the others are next.
 connections_looked_max: Final = 1_000
 
+#: Keys of admins, clients, viewers and memorias: each node with a port of its own has all of them.
+readers_max: Final = 10_000
+#: How long after a master did not want a node that one dials again. How long it dials with one of
+#: two keys of its master, hearing nothing, before it tries the other. How long a
+#: token may be good, and a rotation of the cluster's key be announced: a year, in seconds.
+redial_s: Final = 2.0
+other_key_s: Final = 3.0
+token_s_max: Final = 365 * 24 * 3600.0
+rotation_s_max: Final = token_s_max
+#: A join token: 128 bits and what tells one from another.
+token_bytes_max: Final = 64
+#: Useless messages that a try with a token counts as: after a dozen its sender is muted.
+token_try_messages: Final = 2_000.0
+
 # --- Metrics and alerts -----------------------------------------------------------------------
 
 #: Nodes that a memoria remembers, and slaves that a master takes.

@@ -11,7 +11,7 @@ from enum import Enum
 from math import inf
 
 from hpczmq import limits
-from hpczmq.messages import Beat, Control, Introduce, Message, Reject, Welcome
+from hpczmq.messages import Access, Beat, Control, Introduce, Message, Reject, Welcome
 
 
 class Due(Enum):
@@ -39,6 +39,8 @@ class Membership:
         #: Newest control state, and 0 before the first.
         self.control: Control | None = None
         self.generation = 0
+        #: The newest word of the master on keys; None where they are not asked for.
+        self.access: Access | None = None
         #: Number of the last heartbeat, when it was sent, and the round trip of the last echo.
         self.sequence = 0
         self.beat_s = -inf
@@ -74,6 +76,8 @@ class Membership:
                 self.latency_s = now - self.beat_s
             case Control():
                 self._control(message)
+            case Access():
+                self.access = message
             case Reject(request=0, code=code, reason=reason):
                 # Of a member it is one message that was refused, and not the node.
                 if code in ("protocol", "role") or not (self.joined or code == "backlog"):

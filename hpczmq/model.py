@@ -351,6 +351,8 @@ class ClusterInfo:
     connections: Count = 0
     #: What was refused or dropped since the start, by the code that its sender was told.
     refused: Annotated[tuple[Refusal, ...], Bounds(0, 2 * limits.refusal_codes_max)] = ()
+    #: Whether everybody who reaches the master may use it, since it was told so (`--insecure`).
+    insecure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

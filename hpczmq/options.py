@@ -41,7 +41,16 @@ ControlBind = Annotated[
     str | None, typer.Option("--control-bind", help="HOST or HOST:PORT to publish on.")
 ]
 Insecure = Annotated[
-    bool, typer.Option("--insecure", help="Listen beyond loopback, where everybody may connect.")
+    bool, typer.Option("--insecure", help="Go beyond this machine without keys: for everybody.")
+]
+Key = Annotated[
+    str | None, typer.Option("--key", "--clave", metavar="FILE", help="This node's key file.")
+]
+Token = Annotated[
+    str | None, typer.Option("--token", "--ficha", help="Join by it; HPCZMQ_TOKEN is not seen.")
+]
+Fingerprint = Annotated[
+    str | None, typer.Option("--fingerprint", "--huella", help="Of the cluster, with a token.")
 ]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
 

@@ -18,8 +18,11 @@ from typing import assert_never
 from hpczmq import limits, session, wire
 from hpczmq._version import __version__
 from hpczmq.clock import Clock
+from hpczmq.endpoint import Trouble
 from hpczmq.errors import HpczmqError, NoCluster, ProtocolError, Refused
 from hpczmq.futures import Sink
+from hpczmq.keyfiles import NodeKeys
+from hpczmq.line import Line
 from hpczmq.messages import PROTOCOL, Message
 from hpczmq.session import (
     Action,
@@ -48,7 +51,9 @@ log = logging.getLogger(__name__)
 class Pump(threading.Thread):
     """One connection to one master."""
 
-    def __init__(self, address: str, name: str) -> None:
+    def __init__(
+        self, address: str, name: str, keys: NodeKeys | None = None, insecure: bool = False
+    ) -> None:
         super().__init__(name=f"hpczmq client of {address}", daemon=True)
         self.address = address
         #: Set when the master has welcomed us, or has refused us (then `refused` says why).
@@ -61,8 +66,8 @@ class Pump(threading.Thread):
         )
         self._clock = Clock()
         # Made here, where a wrong address can be told to who gave it; used in the thread only.
-        self._sockets = Sockets()
-        self._dealer = self._sockets.dealer(address)
+        self._sockets = Sockets(keys.keys if keys else None, insecure)
+        self._line = Line(self._sockets, address, keys)
         self._calls: deque[Event] = deque()
         self._wake, self._woken = os.pipe()
         os.set_blocking(self._woken, False)
@@ -96,6 +101,11 @@ class Pump(threading.Thread):
         waiting.add_done_callback(lambda done: self._give_up(token) if done.cancelled() else None)
         self._leave(Wish(token, request))
         return waiting
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why the last try to connect failed before a word was said; None: it did not."""
+        return self._line.trouble
 
     @property
     def away_s(self) -> float:
@@ -159,7 +169,7 @@ class Pump(threading.Thread):
                     os.read(self._wake, 4096)
                 while self._calls and not self._closing:
                     self._handle(self._calls.popleft())
-                if self._dealer in ready:
+                if self._line.dealer in ready:
                     self._receive()
                 self._handle(Tick())
                 self._look()
@@ -177,8 +187,11 @@ class Pump(threading.Thread):
                 sink.fail(closed)
 
     def _look(self) -> None:
-        """Measure how long the master has been away."""
+        """Keep the line to the master, and measure how long it has been away."""
         now = self._clock.now()
+        self._line.look(self._core.membership, now)
+        if self.trouble in (Trouble.KEY, Trouble.MECHANISM):  # it does not go away by waiting
+            self.met.set()
         passed_s, self._looked_s = now - self._looked_s, now
         if self._core.membership.joined:
             self._away_s = 0.0
@@ -186,7 +199,7 @@ class Pump(threading.Thread):
             self._away_s += min(passed_s, limits.turn_s_max)
 
     def _receive(self) -> None:
-        for frames in self._dealer.receive():
+        for frames in self._line.dealer.receive():
             try:
                 message, buffers = wire.decode(frames)
             except ProtocolError as error:
@@ -211,7 +224,7 @@ class Pump(threading.Thread):
     def _perform(self, action: Action) -> None:
         match action:
             case Send(message):
-                self._dealer.send(wire.encode(message))
+                self._line.dealer.send(wire.encode(message))
             case Answered(token, answer):
                 waiting = self._waiting.pop(token, None)
                 if waiting is not None and waiting.set_running_or_notify_cancel():

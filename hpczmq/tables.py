@@ -43,6 +43,10 @@ _STATE_STYLES = {
 }
 
 
+#: What every view of a cluster says that everybody may use.
+INSECURE = "insecure  everybody who reaches the master may use it: see `hpczmq keys --help`"
+
+
 def table(title: str, *columns: str) -> Table:
     """An empty table; a column whose name starts with `>` is set to the right."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="dim")
@@ -184,9 +188,17 @@ def cluster(row: ClusterInfo) -> Text:
         f"clients   {row.clients}, {row.frames_dropped} broken messages dropped,"
         f" {count(row.connections, 'connection')}",
         f"refused   {', '.join(f'{shown(r.code)} {r.times:,}' for r in row.refused) or 'nothing'}",
-        f"memorias  {', '.join(map(shown, row.memorias)) or 'none'}",
+        f"memorias  {', '.join(shown(bare(one)) for one in row.memorias) or 'none'}",
     )
-    return Text("\n".join(lines))
+    told = Text("\n".join(lines))
+    if row.insecure:
+        told.append(f"\n{INSECURE}", "bold red")
+    return told
+
+
+def bare(address: str) -> str:
+    """An address without the key that is expected there, which is long."""
+    return address.partition("#")[0]
 
 
 def findings(rows: Sequence[Finding]) -> Text:

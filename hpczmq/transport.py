@@ -1,14 +1,15 @@
-"""The one module that speaks to zmq: sockets that never block, and a poller.
+"""The sockets of a process: how they are made, guarded, looked after, and waited for.
 
-Every socket gets its options in `_socket`. Sends are non-blocking and say what became of them:
-a peer that is gone or can't take more is a fact for the caller, not an exception.
+Every socket gets its options in `_socket`; `endpoint` has what is done with one.
+
+With keys every connection is encrypted, and both ends know whose key the other has (CURVE). Without
+them nothing listens beyond this machine, or dials beyond it, unless that was accepted in words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from enum import Enum
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import zmq
@@ -17,8 +18,10 @@ from zmq.utils.monitor import recv_monitor_message
 from hpczmq import descriptors, limits
 from hpczmq.addresses import is_loopback
 from hpczmq.doorman import Doorman
+from hpczmq.endpoint import Socket
 from hpczmq.errors import BindError, ConfigError
-from hpczmq.wire import Buffer
+from hpczmq.guard import DOMAIN, Guard
+from hpczmq.identity import Callers, KeyPair
 
 #: What a monitor tells: somebody came, or was refused before a word could be said. Not that there
 #: was no descriptor for somebody: libzmq says it without end, faster than it can be read.
@@ -30,132 +33,145 @@ _FAILS: Final = (
 )
 
 
-class Sent(Enum):
-    """What became of a message."""
-
-    YES = "handed to zmq"
-    FULL = "no connection yet, or the peer does not take more"
-    GONE = "that peer is not connected"
+#: … and to who dials.
+_REFUSED: Final = _FAILS | zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 
-class Socket:
-    """One zmq socket; belongs to the thread that made it."""
+@dataclass(slots=True)
+class Keys:
+    """What a process needs of keys: its own pair, and the key of the cluster it dials."""
 
-    def __init__(self, raw: zmq.Socket[bytes], routes: bool) -> None:
-        self.raw = raw
-        self._routes = routes
-        #: Of a bound socket: who is connected.
-        self.doorman: Doorman | None = None
-
-    def receive(self, messages_max: int = limits.messages_per_turn_max) -> Iterator[list[Buffer]]:
-        """What has arrived, message by message, without waiting.
-
-        On a ROUTER the first frame is the peer's routing id. Heads are copied, which is cheaper
-        below a MiB; raw buffers are views of zmq's own memory.
-        """
-        heads, doorman = 3 if self._routes else 2, self.doorman
-        for _ in range(messages_max):
-            try:
-                frames: list[Buffer] = [self.raw.recv(zmq.NOBLOCK)]
-            except zmq.Again:
-                return
-            if doorman is not None and not doorman.knows(bytes(frames[0])):
-                frames.append(self._introduced(bytes(frames[0]), doorman))
-            while self.raw.getsockopt(zmq.RCVMORE):
-                if len(frames) < heads:
-                    frames.append(self.raw.recv())
-                else:
-                    frames.append(self.raw.recv(copy=False).buffer)
-            yield frames
-
-    def _introduced(self, peer: bytes, doorman: Doorman) -> bytes:
-        """The frame behind the routing id of a peer that speaks for the first time; the doorman
-        is told on which descriptor it came.
-        """
-        frame = self.raw.recv(copy=False)
-        with suppress(zmq.ZMQError):  # its engine has not told: the next message may
-            doorman.spoke(peer, int(frame.get(zmq.SRCFD)))
-        return frame.bytes
-
-    def send(self, frames: Sequence[Buffer], peer: bytes | None = None) -> Sent:
-        """Hand a message to zmq, without waiting."""
-        whole = frames if peer is None else [peer, *frames]
-        large = any(len(frame) >= limits.zero_copy_bytes for frame in frames[2:])
-        try:
-            self.raw.send_multipart(whole, zmq.NOBLOCK, copy=not large)
-        except zmq.Again:
-            return Sent.FULL
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EHOSTUNREACH:
-                return Sent.GONE
-            raise
-        return Sent.YES
-
-    @property
-    def port(self) -> int:
-        """The port that a bound socket got."""
-        return int(self._endpoint().rpartition(":")[2])
-
-    def _endpoint(self) -> str:
-        """The address that was bound or dialled last; empty before."""
-        raw = self.raw.getsockopt(zmq.LAST_ENDPOINT)
-        assert isinstance(raw, bytes), "libzmq gives bytes for this option"
-        return raw.rstrip(b"\0").decode()
-
-    def connect(self, address: str) -> None:
-        """Dial an address; zmq goes on trying by itself."""
-        try:
-            self.raw.connect(address)
-        except zmq.ZMQError as error:
-            raise ConfigError(f"{address}: {error}: must be HOST or HOST:PORT") from None
-
-    def connect_only(self, address: str) -> None:
-        """Dial an address and hang up on the one before it, if that was another."""
-        old = self._endpoint()
-        if old != address:
-            if old:
-                self.raw.disconnect(old)
-            self.connect(address)
+    pair: KeyPair
+    #: Of who is dialled without saying which key is expected there.
+    server: bytes
 
 
 class Sockets:
-    """The sockets of one shell, and what else it waits for."""
+    """The sockets of one shell, and what else it waits for.
 
-    def __init__(self) -> None:
+    Args:
+        keys: what all of them are to be encrypted with; None: nothing is.
+        insecure: whether they may go beyond this machine all the same.
+    """
+
+    def __init__(self, keys: Keys | None = None, insecure: bool = False) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._poller = zmq.Poller()
+        self.keys = keys
+        self._insecure = insecure
+        #: Who may connect to the bound ones, where there are keys.
+        self.callers = Callers()
+        self._guard: Guard | None = None
         self._sockets: dict[zmq.Socket[bytes], Socket] = {}
-        #: What libzmq tells about the connections of each bound socket.
+        #: What libzmq tells about the connections of each bound socket; and of all sockets.
         self._monitors: dict[zmq.Socket[bytes], Doorman] = {}
+        self._listening: set[zmq.Socket[bytes]] = set()
+        self._names = 0
 
-    def router(self, address: str, insecure: bool = False) -> Socket:
+    def router(self, address: str) -> Socket:
         """A ROUTER bound to an address; its sends name the peer."""
         made = self._socket(zmq.ROUTER)
         made.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
         made.doorman = self._monitored(made.raw, speaks=True)
-        _bind(made, address, insecure)
+        self._bind(made, address)
         return made
 
-    def publisher(self, address: str, insecure: bool = False) -> Socket:
+    def publisher(self, address: str) -> Socket:
         """A PUB bound to an address; who is not there misses what it sends."""
         made = self._socket(zmq.PUB)
         self._monitored(made.raw, speaks=False)
-        _bind(made, address, insecure)
+        self._bind(made, address)
         return made
 
     def dealer(self, address: str) -> Socket:
-        """A DEALER that dials an address, and drops what it can't send at once."""
+        """A DEALER that dials an address, and drops what it can't send at once.
+
+        Raises:
+            ConfigError: zmq does not take the address, or it is beyond this machine and there are
+                no keys.
+        """
         made = self._socket(zmq.DEALER)
         made.raw.setsockopt(zmq.IMMEDIATE, 1)
-        made.connect(address)
+        made.told = self._told(made.raw, _REFUSED)
+        self._dial(made, address)
         return made
 
     def subscriber(self, *topics: bytes) -> Socket:
-        """A SUB of some topics, to be connected later."""
+        """A SUB of some topics, to be `moved` to where they are published."""
         made = self._socket(zmq.SUB)
+        made.topics = topics
         for topic in topics:
             made.raw.setsockopt(zmq.SUBSCRIBE, topic)
         return made
+
+    def moved(self, socket: Socket, address: str) -> Socket:
+        """A SUB that dials this address with the keys as they are now: the same one if it does
+        already, else a new one in its place. (libzmq ends the whole process when a SUB hangs up in
+        the middle of a message.)
+        """
+        if socket.dialled == self._target(address):
+            return socket
+        made = self.subscriber(*socket.topics)
+        self._dial(made, address)
+        self._drop(socket)
+        return made
+
+    def redialled(self, socket: Socket, address: str) -> Socket:
+        """A new DEALER in the place of one, with the keys as they are now."""
+        made = self.dealer(address)
+        self._drop(socket)
+        return made
+
+    def _drop(self, socket: Socket) -> None:
+        self._poller.unregister(socket.raw)
+        del self._sockets[socket.raw]
+        if socket.told is not None:
+            socket.raw.disable_monitor()
+            socket.told.close()
+            self._listening.remove(socket.told)
+        socket.raw.close()
+
+    def _target(self, address: str) -> tuple[str, bytes]:
+        """Where to dial, and the key that is expected there."""
+        bare, _, key = address.partition("#")
+        expected = self.keys.server if self.keys is not None else b""
+        return bare, bytes.fromhex(key) if key else expected
+
+    def _dial(self, socket: Socket, address: str) -> None:
+        bare, expected = self._target(address)
+        if self.keys is not None:
+            socket.raw.setsockopt(zmq.CURVE_SERVERKEY, expected)
+        elif not self._insecure and not is_loopback(bare):
+            self._drop(socket)
+            raise ConfigError(
+                f"{bare}: it is beyond this machine, and there is no key here: have one made where"
+                " the master is (`hpczmq keys add NAME --role …`) and name its file with"
+                " HPCZMQ_KEY, or accept that anybody may read and answer with HPCZMQ_INSECURE=true"
+            )
+        try:
+            socket.raw.connect(bare)
+        except zmq.ZMQError as error:
+            self._drop(socket)
+            raise ConfigError(f"{bare}: {error}: must be HOST or HOST:PORT") from None
+        socket.dialled = bare, expected
+
+    def _bind(self, socket: Socket, address: str) -> None:
+        if self.keys is not None:
+            if self._guard is None:
+                self._guard = Guard(self._context, self.callers)
+                self._poller.register(self._guard.zap_socket, zmq.POLLIN)
+            socket.raw.setsockopt(zmq.CURVE_SERVER, 1)
+            socket.raw.setsockopt(zmq.ZAP_DOMAIN, DOMAIN.encode())
+        elif not self._insecure and not is_loopback(address):
+            raise BindError(
+                f"{address}: everybody who reaches it could use this node: make keys (where the"
+                " master is `hpczmq keys init`, and `hpczmq keys add NAME --role …` for each other"
+                " node), bind 127.0.0.1, or accept that with --insecure"
+            )
+        try:
+            socket.raw.bind(address)
+        except zmq.ZMQError as error:
+            raise BindError(f"{address}: {error}: choose another with --bind HOST:PORT") from None
 
     def _socket(self, kind: int) -> Socket:
         """A socket with all its options: the one place where they are set."""
@@ -179,21 +195,31 @@ class Sockets:
         raw.setsockopt(zmq.TCP_KEEPALIVE_IDLE, limits.connection_silent_s)
         raw.setsockopt(zmq.TCP_KEEPALIVE_INTVL, 1)
         raw.setsockopt(zmq.TCP_KEEPALIVE_CNT, limits.connection_silent_s)
-        made = self._sockets[raw] = Socket(raw, kind == zmq.ROUTER)
+        if self.keys is not None:
+            raw.setsockopt(zmq.CURVE_PUBLICKEY, self.keys.pair.public)
+            raw.setsockopt(zmq.CURVE_SECRETKEY, self.keys.pair.secret)
+        made = self._sockets[raw] = Socket(raw, kind)
         self._poller.register(raw, zmq.POLLIN)
         return made
 
     def _monitored(self, raw: zmq.Socket[bytes], speaks: bool) -> Doorman:
         """A doorman for a socket that is about to be bound."""
-        name = f"inproc://doorman-{len(self._monitors)}"
-        told = self._context.socket(zmq.PAIR)
-        # Without a bound, for libzmq would stand still at it; `inspect` empties it each tick.
-        told.setsockopt(zmq.RCVHWM, 0)
-        told.setsockopt(zmq.LINGER, 0)
-        raw.monitor(name, _COMES | _FAILS | zmq.EVENT_DISCONNECTED)
-        told.connect(name)
+        told = self._told(raw, _COMES | _FAILS | zmq.EVENT_DISCONNECTED)
         doorman = self._monitors[told] = Doorman(speaks)
         return doorman
+
+    def _told(self, raw: zmq.Socket[bytes], events: int) -> zmq.Socket[bytes]:
+        """What libzmq tells of the connections of a socket."""
+        self._names += 1
+        name = f"inproc://told-{self._names}"
+        told = self._context.socket(zmq.PAIR)
+        # Without a bound, for libzmq would stand still at it; it is emptied each tick.
+        told.setsockopt(zmq.RCVHWM, 0)
+        told.setsockopt(zmq.LINGER, 0)
+        raw.monitor(name, events)
+        told.connect(name)
+        self._listening.add(told)
+        return told
 
     @property
     def connections(self) -> int:
@@ -214,6 +240,16 @@ class Sockets:
                 refused.append(why)
         return refused
 
+    def cut(self, keys: frozenset[bytes], now: float) -> None:
+        """End the connections made with these keys, and those that nobody knows the key of: who
+        has said nothing yet, and who only listens, all of whom come back if they may.
+        """
+        for told, doorman in self._monitors.items():
+            _news(told, doorman, now)
+            for one in doorman.made_with(keys):
+                descriptors.shut(one.fd, one.name)
+                doorman.left(one.fd)
+
     def watch(self, fd: int, write: bool = False) -> None:
         """Wake up for a file descriptor too; with `write`, also when it can be written."""
         self._poller.register(fd, zmq.POLLIN | (zmq.POLLOUT if write else 0))
@@ -224,28 +260,21 @@ class Sockets:
 
     def poll(self, timeout_s: float) -> set[Socket | int]:
         """Wait; give back the sockets and descriptors with something to read (or write)."""
-        ready = self._poller.poll(max(0, int(timeout_s * 1000)))
-        return {key if isinstance(key, int) else self._sockets[key] for key, _ in ready}
+        ready = [key for key, _ in self._poller.poll(max(0, int(timeout_s * 1000)))]
+        if self._guard is not None and self._guard.zap_socket in ready:
+            ready.remove(self._guard.zap_socket)
+            self._guard.answer()
+        return {key if isinstance(key, int) else self._sockets[key] for key in ready}
 
     def close(self) -> None:
         """Close everything, after what was sent last had `linger_ms` to leave."""
-        for told in self._monitors:
+        for told in self._listening:
             told.close()
         for raw in self._sockets:
             raw.close()
+        if self._guard is not None:
+            self._guard.stop()
         self._context.term()
-
-
-def _bind(bound: Socket, address: str, insecure: bool) -> None:
-    if not insecure and not is_loopback(address):
-        raise BindError(
-            f"{address}: everybody who reaches it could use this node: bind 127.0.0.1,"
-            " or accept that with --insecure"
-        )
-    try:
-        bound.raw.bind(address)
-    except zmq.ZMQError as error:
-        raise BindError(f"{address}: {error}: choose another with --bind HOST:PORT") from None
 
 
 def _news(told: zmq.Socket[bytes], doorman: Doorman, now: float) -> list[str]:
@@ -261,5 +290,5 @@ def _news(told: zmq.Socket[bytes], doorman: Doorman, now: float) -> list[str]:
         elif kind == zmq.EVENT_DISCONNECTED:
             doorman.left(fd)
         else:
-            refused.append("handshake")
+            refused.append("key" if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH else "handshake")
     return refused

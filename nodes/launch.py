@@ -11,6 +11,7 @@ from typing import Final
 from hpczmq import addresses
 from hpczmq.config import Config, default_name
 from hpczmq.errors import ConfigError
+from hpczmq.nodes import enrol
 from hpczmq.nodes.shell import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ def master(config: Config) -> None:
 
     config = replace(
         config,
+        name=config.name or "master",
         bind=_bind(config.bind, addresses.DISPATCH_PORT),
         control_bind=_bind(config.control_bind, addresses.CONTROL_PORT),
     )
@@ -44,7 +46,7 @@ def slave(config: Config) -> None:
         bind=bind,
     )
     _log(config, *([] if bind in ("", "off") else [bind]))
-    Slave(config).run()
+    Slave(config, enrol.keys_of(config, "slave")).run()
 
 
 def memoria(config: Config) -> None:
@@ -59,7 +61,7 @@ def memoria(config: Config) -> None:
         control_bind=_bind(config.control_bind, MEMORIA_ALERTS_PORT + config.number),
     )
     _log(config, config.bind, config.control_bind)
-    Memoria(config).run()
+    Memoria(config, enrol.keys_of(config, "memoria")).run()
 
 
 ROLES: Final[dict[str, Callable[[Config], None]]] = {

@@ -7,17 +7,35 @@ import uuid
 from collections import deque
 from typing import assert_never
 
-from hpczmq import needs, wire
+from hpczmq import credentials, limits, needs, roles, wire
+from hpczmq.addresses import is_loopback
+from hpczmq.clock import wall_s
 from hpczmq.config import Config
-from hpczmq.messages import Chunk
+from hpczmq.endpoint import Sent
+from hpczmq.errors import BindError, ConfigError, HpczmqError, shown
+from hpczmq.identity import KeyRole, fingerprint
+from hpczmq.keyring import Keyring
+from hpczmq.messages import Access, Chunk
 from hpczmq.model import Policy
 from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
 from hpczmq.nodes.store import ResultStore
 from hpczmq.nodes.tasks import plan
 from hpczmq.scheduler import Scheduler
-from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
+from hpczmq.scheduler.actions import (
+    Action,
+    Deliver,
+    Enlist,
+    Forget,
+    Note,
+    Plan,
+    Publish,
+    Send,
+    Store,
+)
 from hpczmq.scheduler.events import (
+    AccessChanged,
     Choked,
+    Enlisted,
     Event,
     Received,
     Stop,
@@ -27,7 +45,7 @@ from hpczmq.scheduler.events import (
     Unwritten,
 )
 from hpczmq.scheduler.state import Weights
-from hpczmq.transport import Sent
+from hpczmq.transport import Keys, Sockets
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +54,12 @@ class Master:
     """A running master."""
 
     def __init__(self, config: Config) -> None:
-        self.shell = Shell("master", config.lifeline)
+        #: The cluster's keys; None: it has none.
+        self.keyring = credentials.of_master(config)
+        self.shell = Shell(config, sockets=Sockets(_keys(self.keyring), config.insecure))
         sockets = self.shell.sockets
-        self.router = sockets.router(config.bind, config.insecure)
-        self.publisher = sockets.publisher(config.control_bind, config.insecure)
+        self.router = sockets.router(config.bind)
+        self.publisher = sockets.publisher(config.control_bind)
         self.store = ResultStore()
         self.core = Scheduler(
             self.shell.clock.now(),
@@ -60,6 +80,10 @@ class Master:
             results_bytes_max=needs.memory_bytes(config.results, "results") or self.store.room(),
         )
         self.core.state.quota = self.shell.quota  # who floods is stopped before it is decoded
+        beyond = not all(map(is_loopback, (config.bind, config.control_bind)))
+        self.core.state.insecure = config.insecure and beyond
+        if self.keyring is not None:
+            self._take_keys(self.keyring)
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -76,14 +100,59 @@ class Master:
         if self.router in self.shell.poll():
             before = self.shell.frames_dropped
             for (peer,), message, buffers in self.shell.messages(self.router, heads=1, cost=0):
-                self.handle(Received(bytes(peer), message, buffers))
+                self.handle(Received(bytes(peer), message, buffers, self.shell.who))
             # The core counts those that it drops itself.
             self.core.state.frames_dropped += self.shell.frames_dropped - before
         self.handle(Turn())
         now = self.shell.clock.now()
         if self.shell.tick_due(now):
             self.handle(Tick())
+            if self.keyring is not None:
+                self._look_at_keys(self.keyring)
             self.shell.inspect(self.core.state.is_member, now)
+
+    def _look_at_keys(self, keyring: Keyring) -> None:
+        """Go by the folder of keys as it is now, and by the clock."""
+        now, sockets = wall_s(), self.shell.sockets
+        if keyring.changed():
+            try:
+                keyring.load()
+            except ConfigError as error:  # half written by hand, say
+                log.error("the keys stay as they were: %s", error)
+            self._take_keys(keyring)
+        sockets.callers.opens = keyring.has_tokens(now)
+        pair = keyring.cluster.at(now)
+        assert sockets.keys is not None, "a keyring makes keys"
+        if pair.public != sockets.keys.pair.public:
+            try:
+                self.router.rebind(pair)
+                self.publisher.rebind(pair)
+            except BindError as error:
+                log.info("%s: tried again", error)
+                return
+            sockets.keys = Keys(pair, pair.public)
+            log.info("the cluster's key is %s from now on", fingerprint(pair.public))
+            self._take_keys(keyring)
+
+    def _take_keys(self, keyring: Keyring) -> None:
+        members = keyring.members()
+        readers = tuple(one for one in members if one.role in roles.MAY_ASK_NODES)
+        access = Access(readers[: limits.readers_max], keyring.cluster.next_key(wall_s()))
+        revoked = self.shell.admit(members, self.shell.clock.now())
+        self.shell.sockets.callers.opens = keyring.has_tokens(wall_s())
+        self.handle(AccessChanged(access, revoked))
+
+    def _enlist(self, asked: Enlist) -> Enlisted:
+        """Make a key a member's, if its token is good."""
+        assert self.keyring is not None, "without keys nobody has to join"
+        try:
+            one = self.keyring.enrol(asked.token, asked.name, asked.key, wall_s())
+        except HpczmqError as error:
+            log.warning("a token was refused")
+            return Enlisted(asked.peer, asked.request, asked.name, KeyRole.NEWCOMER, str(error))
+        log.info("%s joins as %s by a token", shown(one.name), one.role.name.lower())
+        self._take_keys(self.keyring)
+        return Enlisted(asked.peer, asked.request, one.name, one.role)
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for, and what follows from that."""
@@ -110,8 +179,10 @@ class Master:
                 return self._deliver(peer, job, cursor)
             case Forget(job):
                 self.store.forget(job)
-            case Plan(peer, submit):
-                return plan(peer, submit)
+            case Plan(peer, submit, owner):
+                return plan(peer, submit, owner)
+            case Enlist():
+                return self._enlist(action)
             case Note(text):
                 log.info("%s", text)
             case _:
@@ -136,3 +207,11 @@ class Master:
             log.warning("%s does not read what it is sent", peer.hex())
             return Choked(peer)
         return None
+
+
+def _keys(keyring: Keyring | None) -> Keys | None:
+    """What the master's sockets need of its keyring."""
+    if keyring is None:
+        return None
+    pair = keyring.cluster.at(wall_s())
+    return Keys(pair, pair.public)

@@ -8,6 +8,8 @@ from typing import assert_never
 
 from hpczmq import addresses, wire
 from hpczmq.config import Config
+from hpczmq.keyfiles import NodeKeys
+from hpczmq.line import Line
 from hpczmq.memory import (
     Action,
     Event,
@@ -29,14 +31,14 @@ log = logging.getLogger(__name__)
 class Memoria:
     """A running memoria."""
 
-    def __init__(self, config: Config) -> None:
-        self.shell = Shell(config.name, config.lifeline)
+    def __init__(self, config: Config, keys: NodeKeys | None = None) -> None:
+        self.shell = Shell(config, keys)
         sockets = self.shell.sockets
         self.master = config.master
-        self.dealer = sockets.dealer(config.master)
+        self.line = Line(sockets, config.master, keys)
         self.samples = sockets.subscriber(wire.TOPIC_CONTROL, wire.TOPIC_METRICS)
-        self.router = sockets.router(config.bind, config.insecure)
-        self.publisher = sockets.publisher(config.control_bind, config.insecure)
+        self.router = sockets.router(config.bind)
+        self.publisher = sockets.publisher(config.control_bind)
         host = addresses.reachable_host(config.bind, config.master)
         self.core = Memory(
             config.name,
@@ -58,7 +60,7 @@ class Memoria:
     def turn(self) -> None:
         """Once round: the master, who asks us, the clock."""
         ready = self.shell.poll()
-        for socket in (self.dealer, self.samples):
+        for socket in (self.line.dealer, self.samples):
             if socket in ready:
                 for _, message, _ in self.shell.messages(socket):
                     self.handle(Received(message))
@@ -70,6 +72,7 @@ class Memoria:
             self.handle(Stop())
         elif self.shell.tick_due(now):
             self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+            self.shell.follow(self.line, self.core.membership, now)
             self.shell.inspect(nobody, now)
 
     def handle(self, event: Event) -> None:
@@ -81,14 +84,14 @@ class Memoria:
         """Do one thing."""
         match action:
             case Send(message, None):
-                self.dealer.send(wire.encode(message))
+                self.line.dealer.send(wire.encode(message))
             case Send(message, peer):
                 self.router.send(wire.encode(message), peer)
             case Publish(message):
                 self.publisher.send(wire.encode(message, topic=wire.TOPIC_ALERTS))
             case Subscribe(port):
                 host = addresses.host_of(self.master)
-                self.samples.connect_only(f"tcp://{host}:{port}")
+                self.samples = self.shell.sockets.moved(self.samples, f"tcp://{host}:{port}")
             case Exit():
                 self.done = True
             case _:

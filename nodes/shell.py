@@ -13,19 +13,26 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from hpczmq import descriptors, limits, wire
 from hpczmq._version import __version__
 from hpczmq.clock import Clock
+from hpczmq.config import Config
+from hpczmq.endpoint import Socket
 from hpczmq.errors import ProtocolError
+from hpczmq.identity import ANYBODY, Member
+from hpczmq.keyfiles import NodeKeys
+from hpczmq.line import Line
+from hpczmq.membership import Membership
 from hpczmq.messages import Message, Reject
 from hpczmq.model import Metrics
 from hpczmq.nodes.sampler import Sampler
 from hpczmq.plain import block
 from hpczmq.quota import Quota, flooded
-from hpczmq.transport import Socket, Sockets
+from hpczmq.roles import refusal
+from hpczmq.transport import Sockets
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +44,19 @@ _ID_DIGITS = 16
 class Shell:
     """The common half of a node: owns the sockets, the clock, and the wish to stop."""
 
-    def __init__(self, name: str, lifeline: bool = False, drains: bool = False) -> None:
-        self.name = name
+    def __init__(
+        self,
+        config: Config,
+        keys: NodeKeys | None = None,
+        sockets: Sockets | None = None,
+        drains: bool = False,
+    ) -> None:
+        self.name = config.name
         self.clock = Clock()
-        self.sockets = Sockets()
+        self.sockets = sockets or Sockets(keys.keys if keys else None, config.insecure)
+        #: Who sent the message that was given last.
+        self.who = ANYBODY
+        self._gone: frozenset[bytes] = frozenset()
         self.stopping = False
         #: Whether a first SIGTERM is no more than the wish that it drains; and that it was said.
         self._drains = drains
@@ -54,7 +70,7 @@ class Shell:
         self._alerts: dict[str, float] = {}
         self._sampler = Sampler()
         self._tick_s = self._sample_s = float("-inf")
-        self._lifeline = sys.stdin.fileno() if lifeline else None
+        self._lifeline = sys.stdin.fileno() if config.lifeline else None
         if self._lifeline is not None:
             self.sockets.watch(self._lifeline)
         descriptors.raise_limit()
@@ -107,6 +123,7 @@ class Shell:
             peer = bytes(frames[0]) if heads else b""
             if heads and self.quota.is_muted(peer, now):
                 continue
+            self.who = self.sockets.callers.who(socket.key) if socket.key else ANYBODY
             try:
                 message, buffers = wire.decode(frames[heads:])
             except ProtocolError as error:
@@ -117,7 +134,32 @@ class Shell:
             if heads and cost and self.quota.charge(peer, cost, now):
                 self._refuse(socket, peer, flooded(), now)
                 continue
+            if heads and cost and (why := refusal(self.who, message)):
+                self._refuse(socket, peer, ProtocolError("role", why), now)
+                continue
             yield frames[:heads], message, buffers
+
+    def follow(self, line: Line, membership: Membership, now: float) -> None:
+        """Keep the line to the master, and go by what it says of keys."""
+        before = line.trouble
+        if line.look(membership, now) and line.access is not None:
+            self.admit(line.access.readers, now)
+        if line.trouble is not None and line.trouble is not before:
+            log.warning("%s: %s; it is dialled again", line.address, line.trouble.value)
+
+    def admit(self, members: Iterable[Member], now: float) -> frozenset[bytes]:
+        """Let these in, and nobody else; gives back the keys that have to go. They are cut off."""
+        gone = self.sockets.callers.replace(members)
+        self._gone |= gone
+        self._cut(now)
+        return gone
+
+    def _cut(self, now: float) -> None:
+        """Cut off who lost its key, now and at the next tick, when the last news of who came in
+        before are there.
+        """
+        if self._gone:
+            self.sockets.cut(self._gone, now)
 
     def _refuse(self, socket: Socket, peer: bytes, error: ProtocolError, now: float) -> None:
         self.quota.count(error.code)
@@ -129,6 +171,8 @@ class Shell:
     def inspect(self, is_member: Callable[[bytes], bool], now: float) -> None:
         """Look at who is connected to our sockets; who has to go is cut, counted and logged."""
         self.quota.forget(now)
+        self._cut(now)
+        self._gone = frozenset()
         cut = Counter(self.sockets.inspect(is_member, now))
         self.quota.connections = self.sockets.connections
         for why, times in cut.items():

@@ -11,8 +11,11 @@ from typing import assert_never
 from hpczmq import addresses, confine, limits, needs, transport, wire
 from hpczmq.config import Config
 from hpczmq.cores import usable_cores
+from hpczmq.endpoint import Socket
 from hpczmq.errors import BindError
 from hpczmq.kernels import capabilities
+from hpczmq.keyfiles import NodeKeys
+from hpczmq.line import Line
 from hpczmq.messages import PROTOCOL
 from hpczmq.nodes.sampler import machine_memory_bytes
 from hpczmq.nodes.shell import SOFTWARE, Shell, nobody, say_ready
@@ -40,16 +43,16 @@ log = logging.getLogger(__name__)
 class Slave:
     """A running slave."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, keys: NodeKeys | None = None) -> None:
         confine.hide()
-        self.shell = Shell(config.name, config.lifeline, drains=True)
+        self.shell = Shell(config, keys, drains=True)
         self.grace_s = config.grace_s
         #: When it ends by itself, and how long before it begins to.
         self.end_s = self.shell.clock.now() + (config.walltime_s or inf)
         self.lead_s = min(config.grace_s, config.walltime_s / 2)
         sockets = self.shell.sockets
         self.master = config.master
-        self.dealer = sockets.dealer(config.master)
+        self.line = Line(sockets, config.master, keys)
         self.control = sockets.subscriber(wire.TOPIC_CONTROL)
         #: Answers pings; optional.
         self.router = _own_router(sockets, config)
@@ -91,7 +94,7 @@ class Slave:
         ready = self.shell.poll()
         for event in self.slots.events(ready):
             self.handle(event)
-        for socket in (self.dealer, self.control):
+        for socket in (self.line.dealer, self.control):
             if socket in ready:
                 for _, message, _ in self.shell.messages(socket):
                     self.handle(Received(message))
@@ -108,6 +111,7 @@ class Slave:
             self.handle(Drain(max(0.0, within_s), "its walltime is nearly over"))
         elif self.shell.tick_due(now):
             self.slots.look()
+            self.shell.follow(self.line, self.core.membership, now)
             self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
             self.shell.inspect(nobody, now)
 
@@ -120,13 +124,13 @@ class Slave:
         """Do one thing."""
         match action:
             case Send(message, buffers, None):
-                self.dealer.send(wire.encode(message, buffers))
+                self.line.dealer.send(wire.encode(message, buffers))
             case Send(message, _, peer):
                 if self.router is not None:
                     self.router.send(wire.encode(message), peer)
             case Subscribe(port):
                 host = addresses.host_of(self.master)
-                self.control.connect_only(f"tcp://{host}:{port}")
+                self.control = self.shell.sockets.moved(self.control, f"tcp://{host}:{port}")
             case StartSlot(slot):
                 self.slots.start(slot)
             case RunLease(slot, lease):
@@ -148,14 +152,14 @@ def _grant(config: Config) -> confine.Grant:
     return confine.Grant(memory_bytes, config.task_cpu_s, config.worker_env)
 
 
-def _own_router(sockets: transport.Sockets, config: Config) -> transport.Socket | None:
+def _own_router(sockets: transport.Sockets, config: Config) -> Socket | None:
     """The slave's own port. Nobody depends on it: when the standard one is taken, by another
     slave on this machine, any free one will do, unless the user named it.
     """
     if config.bind == "off":
         return None
     if config.bind:
-        return sockets.router(config.bind, config.insecure)
+        return sockets.router(config.bind)
     try:
         return sockets.router(f"tcp://127.0.0.1:{addresses.SLAVE_PORT}")
     except BindError:

@@ -63,12 +63,13 @@ class PackedTasks(Sequence[bytes]):
         return task
 
 
-def plan(peer: bytes, submit: Submit) -> Planned | Unplannable:
+def plan(peer: bytes, submit: Submit, owner: bytes = b"") -> Planned | Unplannable:
     """Have the kernel check a submit and split it."""
     try:
         kernel = get(submit.kernel)
         if submit.items:
-            return Planned(peer, submit, submit.items, _common_capability(kernel, submit.items))
+            capability = _common_capability(kernel, submit.items)
+            return Planned(peer, submit, submit.items, capability, owner=owner)
         params = kernel.parse(_names_and_values(submit.params))
         tasks = PackedTasks(kernel.split(params))
         if len(tasks) > limits.tasks_per_job_max:
@@ -78,7 +79,8 @@ def plan(peer: bytes, submit: Submit) -> Planned | Unplannable:
             tasks.packed(end)
         costs = _costs(submit, len(tasks))
         order = array("I", sorted(range(len(costs)), key=lambda index: -costs[index]))
-        return Planned(peer, submit, tasks, _capability(kernel, params), order, costs)
+        capability = _capability(kernel, params)
+        return Planned(peer, submit, tasks, capability, order, costs, owner)
     except _ANYTHING as error:
         return Unplannable(peer, submit, _reason(error))
 

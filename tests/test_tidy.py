@@ -38,23 +38,32 @@ MAY_IMPORT = {
     "doorman": "",
     "descriptors": "",
     "model": "needs",
+    "identity": "model",
     "config": "model needs",
+    "guard": "identity",
     # What is said, and how.
     "happened": "model",
     "items": "model",
-    "messages": "happened items model",
+    "messages": "happened identity items model",
+    "roles": "identity messages model",
     "wire": "items messages model",
     "arrays": "wire",
-    "transport": "addresses descriptors doorman wire",
+    "endpoint": "doorman identity wire",
+    "transport": "addresses descriptors doorman endpoint guard identity",
+    "keyfiles": "atomic guard identity transport",
+    "keyring": "identity keyfiles",
+    "line": "endpoint keyfiles membership messages transport",
+    "credentials": "config keyfiles keyring",
     # The machines, which are pure, and the shells around them.
     "alerts": "messages model",
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
     "memory": "alerts membership messages model",
-    "scheduler": "alerts happened items messages model quota",
-    "nodes": "addresses alerts arrays clock config confine cores descriptors items kernels memory"
-    " messages model needs partition quota scheduler spawn transport wire worker",
+    "scheduler": "alerts happened identity items messages model quota roles",
+    "nodes": "addresses alerts arrays clock config confine cores credentials descriptors endpoint"
+    " identity items kernels keyfiles keyring line membership memory messages model needs"
+    " partition quota roles scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
     " wire worker",
@@ -76,15 +85,17 @@ MAY_IMPORT = {
     "results": "assembler atomic imagefile jsontext model palettes",
     # Those who ask for it.
     "futures": "arrays assembler kernels model wire",
-    "pump": "clock futures messages session transport wire",
-    "client": "addresses assembler clock config futures happened items kernels messages model"
-    " partition pump session transport wire",
+    "pump": "clock endpoint futures keyfiles line messages session transport wire",
+    "asking": "clock endpoint messages transport wire",
+    "client": "addresses asking assembler config credentials endpoint futures happened items"
+    " kernels keyfiles messages model partition pump session wire",
     "aio": "client futures messages model",
-    "cluster": "client config cores model spawn",
+    "cluster": "addresses client config cores credentials model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
     # Those who show it.
     "interrupts": "",
     "options": "palettes",
+    "keycommands": "clock config identity keyfiles keyring options output tables",
     "launchers": "config nodes options",
     "output": "jsontext wire",
     "tables": "batch doctor messages model wire",
@@ -94,7 +105,8 @@ MAY_IMPORT = {
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "addresses atomic batch client clock config doctor imagefile kernels"
+    "commands": "addresses asking atomic batch client clock config credentials doctor"
+    " imagefile kernels"
     " messages model output palettes progress results tables",
     "observing": "atomic client commands dashboard",
 }
@@ -261,9 +273,9 @@ def test_the_cores_are_pure() -> None:
     assert not faults, f"{sorted(reached)} are pure:\n" + "\n".join(faults)
 
 
-def test_transport_alone_imports_zmq() -> None:
+def test_three_modules_import_zmq() -> None:
     users = {name for name in MODULES if "zmq" in map(unit, imports(TREES[name]))}
-    assert users <= {"transport"}
+    assert users == {"endpoint", "guard", "transport"}
 
 
 # --- How long things are ------------------------------------------------------------------------

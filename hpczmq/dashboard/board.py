@@ -158,7 +158,7 @@ class Board:
     @property
     def insecure(self) -> bool:
         """Whether the master says that everybody may connect."""
-        return bool(getattr(self.cluster, "insecure", False))
+        return self.cluster is not None and self.cluster.insecure
 
     def slaves_by(self, sort: str, wanted: str, most: int) -> tuple[list[SlaveInfo], Sum | None]:
         """The first so many slaves whose name, state or labels have `wanted` in them, and all

@@ -40,6 +40,7 @@ from hpczmq.messages.everyone import (
     Reject,
     Welcome,
 )
+from hpczmq.messages.keys import Access, Enrol, Enrolled
 from hpczmq.messages.memoria import (
     AlertsAnswer,
     MetricsAnswer,
@@ -60,6 +61,7 @@ PROTOCOL: Final = 5
 
 Message = (
     Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control
+    | Access | Enrol | Enrolled
     | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
     | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken | EventsAnswer | TraceAnswer
@@ -69,6 +71,7 @@ Message = (
 #: Number of each kind on the wire.
 KINDS: Final[dict[int, type[Message]]] = {
     1: Hello, 2: Welcome, 3: Introduce, 4: Reject, 5: Ping, 6: Pong, 7: Goodbye, 8: Control,
+    9: Access, 10: Enrol, 11: Enrolled,
     16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
@@ -79,6 +82,7 @@ KINDS: Final[dict[int, type[Message]]] = {
 __all__ = [
     "KINDS",
     "PROTOCOL",
+    "Access",
     "Ack",
     "AlertsAnswer",
     "Ask",
@@ -91,6 +95,8 @@ __all__ = [
     "Done",
     "Drain",
     "Ended",
+    "Enrol",
+    "Enrolled",
     "EventsAnswer",
     "ExplainAnswer",
     "Fetch",

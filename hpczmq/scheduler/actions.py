@@ -34,6 +34,8 @@ class Plan:
 
     peer: bytes
     submit: Submit
+    #: The key of who submits it.
+    owner: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +66,21 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Enlist:
+    """Make a key a member's, if the token is good; comes back as `Enlisted`."""
+
+    peer: bytes
+    request: int
+    token: bytes
+    name: str
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A line for the log: what happened that an operator would want to know."""
 
     text: str
 
 
-Action = Send | Publish | Plan | Store | Deliver | Forget | Note
+Action = Send | Publish | Plan | Store | Deliver | Forget | Enlist | Note

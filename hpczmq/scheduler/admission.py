@@ -55,6 +55,9 @@ def took_in(state: ClusterState, job: JobRecord) -> None:
     job.held_bytes = weight_bytes(job.submit, len(job.states), bool(job.order))
     state.open_bytes += job.held_bytes
     spans.trim(state)
+    what = job.submit.name or job.submit.kernel
+    said = f"{job.id} was submitted: {what}, {len(job.states)} tasks"
+    chronicle.record(state, "job", said, job=job.id)
 
 
 def ended(state: ClusterState, job: JobRecord) -> None:

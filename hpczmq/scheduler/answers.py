@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import islice
 
 from hpczmq import limits
@@ -24,31 +25,31 @@ from hpczmq.scheduler.states import TaskState
 _NUMBERS_BYTES = 150
 
 
-def answer(state: ClusterState, ask: Ask, now: float) -> Message:
-    """The answer to a question, or the reason why there is none."""
+def answer(state: ClusterState, ask: Ask, jobs: Mapping[str, JobRecord], now: float) -> Message:
+    """The answer to a question, or the reason why there is none; `jobs` are those of the asker."""
     if ask.about is About.STATUS:
         return ClusterAnswer(ask.request, cluster_info(state, now))
     if ask.about is About.JOBS:
-        unknown = [name for name in ask.names if name not in state.jobs]
+        unknown = [name for name in ask.names if name not in jobs]
         if unknown:
             return unknown_job(ask.request, unknown[0])
-        wanted = ask.names or tuple(state.jobs)[-limits.rows_max :]
-        rows = [job_info(state, state.jobs[name], now) for name in wanted]
+        wanted = ask.names or tuple(jobs)[-limits.rows_max :]
+        rows = [job_info(state, jobs[name], now) for name in wanted]
         return JobsAnswer(ask.request, _that_fit(rows))
     if ask.about is About.SLAVES:
         slaves = [s for s in state.slaves.values() if not ask.names or s.name in ask.names]
         return SlavesAnswer(ask.request, _slaves_that_fit(slaves, now))
     if ask.about is About.EVENTS:
-        return chronicle.answer(state, ask, now)
+        return chronicle.answer(state, ask, jobs, now)
     if ask.about is About.TRACE:
-        return _trace(state, ask, now)
+        return _trace(state, ask, jobs, now)
     return Reject(ask.request, "not here", "ask a memoria; `status` says where they are")
 
 
-def _trace(state: ClusterState, ask: Ask, now: float) -> Message:
+def _trace(state: ClusterState, ask: Ask, jobs: Mapping[str, JobRecord], now: float) -> Message:
     """Where and when the tasks of the job that `names` holds ran."""
     id = ask.names[0] if ask.names else ""
-    job = state.jobs.get(id)
+    job = jobs.get(id)
     if job is None:
         return unknown_job(ask.request, id)
     since_s, spans = job.submitted_s, job.spans
@@ -216,4 +217,5 @@ def cluster_info(state: ClusterState, now: float) -> ClusterInfo:
         ),
         connections=state.quota.connections,
         refused=tuple(Refusal(code, times) for code, times in sorted(state.quota.refused.items())),
+        insecure=state.insecure,
     )

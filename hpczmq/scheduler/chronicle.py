@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,11 +39,15 @@ def note(state: ClusterState, kind: str, text: str, *, node: str = "", job: str 
     state.actions.append(Note(text))
 
 
-def answer(state: ClusterState, ask: Ask, now: float) -> EventsAnswer:
-    """The answer to EVENTS; `names` narrows it to some nodes."""
+def answer(state: ClusterState, ask: Ask, jobs: Container[str], now: float) -> EventsAnswer:
+    """The answer to EVENTS; `names` narrows it to some nodes. Who does not see all jobs hears of
+    its own, and nothing of other clients.
+    """
+    sees_all = jobs is state.jobs
     rows = [
         EventInfo(max(0.0, now - one.at_s), one.kind, one.node, one.job, one.text)
         for one in state.happenings
         if not ask.names or one.node in ask.names
+        if sees_all or (one.job in jobs if one.job else one.kind != "client")
     ]
     return EventsAnswer(ask.request, tuple(rows))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hpczmq.messages import Message, Submit
+from hpczmq.identity import ANYBODY, KeyRole, Member
+from hpczmq.messages import Access, Message, Submit
 
 #: A raw buffer (pixels) that passes through unread.
 Buffer = bytes | bytearray | memoryview
@@ -13,11 +14,14 @@ Buffer = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message arrived. `peer` is the connection's routing id, not a name of anybody."""
+    """A message arrived. `peer` is the connection's routing id, not a name of anybody; `who` holds
+    the key that it was made with.
+    """
 
     peer: bytes
     message: Message
     buffers: Sequence[Buffer] = ()
+    who: Member = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class Planned:
     order: Sequence[int] = ()
     #: What each task is expected to take, in seconds; empty: nobody knows.
     costs: Sequence[float] = ()
+    #: The key of who submitted it.
+    owner: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,25 @@ class Unwritten:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessChanged:
+    """The cluster's keys are other ones than before; those of `revoked` are none any more."""
+
+    access: Access
+    revoked: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Enlisted:
+    """What became of an `Enlist`: the key is a member's by this name and role, or why not."""
+
+    peer: bytes
+    request: int
+    name: str
+    role: KeyRole
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """All that had arrived has been handled: the moment to place."""
 
@@ -83,5 +108,6 @@ class Stop:
 
 
 Event = (
-    Received | Planned | Unplannable | Unreachable | Choked | Unwritten | Turn | Tick | Stop
+    Received | Planned | Unplannable | Unreachable | Choked | Unwritten
+    | AccessChanged | Enlisted | Turn | Tick | Stop
 )  # fmt: skip

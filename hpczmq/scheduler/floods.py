@@ -10,6 +10,7 @@ from hpczmq import limits
 from hpczmq.messages import (
     Ask,
     Cancel,
+    Enrol,
     Fetch,
     Goodbye,
     Heartbeat,
@@ -40,6 +41,8 @@ def _cost(state: ClusterState, peer: bytes, message: Message) -> float:
             return 0.0 if known else 1.0 + len(message.outcomes) / 50
         case Submit():  # said again by whoever waits long for the answer
             return 0.25 if message.uid in state.uids else 0.0
+        case Enrol():
+            return limits.token_try_messages
         case Hello():
             return limits.hello_messages
         case Heartbeat():

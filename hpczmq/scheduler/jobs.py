@@ -75,6 +75,8 @@ class JobRecord:
     submitted_s: float
     #: Its place among all jobs of the epoch, from 1 on; the older, the lower.
     number: int
+    #: The key of who submitted it; empty where keys are not asked for.
+    owner: bytes = b""
     state: JobState = JobState.QUEUED
     #: Whether each task is an item with parameters and an outcome of its own.
     is_map: bool = field(init=False)

@@ -28,6 +28,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from hpczmq import limits
+from hpczmq.identity import Member
 from hpczmq.messages import (
     PROTOCOL,
     Ack,
@@ -38,6 +39,8 @@ from hpczmq.messages import (
     Control,
     Done,
     Drain,
+    Enrol,
+    Enrolled,
     Fetch,
     Goodbye,
     Heartbeat,
@@ -57,6 +60,7 @@ from hpczmq.messages import (
 from hpczmq.model import About, JobState, Metrics, Policy, Role, SlaveState, Status
 from hpczmq.quota import flooded
 from hpczmq.scheduler import (
+    access,
     admission,
     alarms,
     chronicle,
@@ -71,8 +75,10 @@ from hpczmq.scheduler import (
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
+    AccessChanged,
     Buffer,
     Choked,
+    Enlisted,
     Event,
     Planned,
     Received,
@@ -134,6 +140,10 @@ class Scheduler:
                     delivery.cut_off(self.state, peer, "it does not read what it is sent")
             case Unwritten(job, kept_bytes):
                 admission.unwritten(self.state, job, kept_bytes)
+            case AccessChanged():
+                access.change(self.state, event, now)
+            case Enlisted():
+                self._enlisted(event)
             case Turn():
                 placement.place(self.state, now)
                 stragglers.place(self.state, now)
@@ -156,23 +166,28 @@ class Scheduler:
             told = flooded()
             self._send(peer, Reject(0, told.code, told.reason))
             return
-        if isinstance(message, Ping):
+        refused = access.refusal(state, event.who, message)
+        if refused is not None:
+            self._send(peer, refused)
+        elif isinstance(message, Enrol):
+            access.enrol(state, peer, event.who, message)
+        elif isinstance(message, Ping):
             self._send(
                 peer, Pong(message.request, Role.MASTER, state.cluster, state.software, Metrics())
             )
         elif isinstance(message, Hello):
-            self._hello(peer, message, now)
+            self._hello(peer, event.who, message, now)
         elif peer in state.peers:
             slave = state.slaves[state.peers[peer]]
             members.heard(state, slave, now)
             self._from_slave(slave, peer, message, event.buffers, now)
         elif peer in state.clients:
             state.clients[peer].heard_s = now
-            self._from_client(peer, message, now)
+            self._from_client(peer, event.who, message, now)
         else:
             self._send(peer, Introduce())
 
-    def _hello(self, peer: bytes, hello: Hello, now: float) -> None:
+    def _hello(self, peer: bytes, who: Member, hello: Hello, now: float) -> None:
         if hello.protocol != PROTOCOL:
             reason = f"{hello.name} speaks protocol {hello.protocol}, this master {PROTOCOL}"
             self._send(peer, Reject(0, "protocol", _cut(f"{reason}: install the same version")))
@@ -181,9 +196,9 @@ class Scheduler:
         elif not floods.lets_in(self.state, peer, hello, now):
             pass  # it will say hello again
         elif hello.role is Role.SLAVE:
-            members.join_slave(self.state, peer, hello, now)
+            members.join_slave(self.state, peer, who, hello, now)
         else:
-            members.join_client(self.state, peer, hello, now)
+            members.join_client(self.state, peer, who, hello, now)
 
     def _from_slave(
         self,
@@ -216,10 +231,10 @@ class Scheduler:
             case _:
                 self._reject(peer, "kind", f"a slave may not send {type(message).__name__}")
 
-    def _from_client(self, peer: bytes, message: Message, now: float) -> None:
+    def _from_client(self, peer: bytes, who: Member, message: Message, now: float) -> None:
         match message:
             case Submit():
-                self._submit(peer, message)
+                self._submit(peer, who.key, message)
             case Fetch(request=request) | Cancel(request=request) if (
                 message.queue != self.state.queue
             ):
@@ -231,12 +246,11 @@ class Scheduler:
                     delivery.taken(self.state, peer, job, whole, now)
                     admission.make_room(self.state)
             case Cancel() | SetPolicy() | Drain():
-                who = self.state.clients[peer].instance
-                self._send(peer, self._once(who, message, now))
+                self._send(peer, self._once(peer, who, message, now))
             case Ask(about=About.EXPLAIN):
                 self._send(peer, explain(self.state, message, now))
             case Ask():
-                self._send(peer, answer(self.state, message, now))
+                self._send(peer, answer(self.state, message, access.jobs_of(self.state, who), now))
             case Heartbeat(sequence=sequence):
                 self._send(peer, Beat(sequence))
             case AlertsAnswer():
@@ -246,18 +260,26 @@ class Scheduler:
             case _:
                 self._reject(peer, "kind", f"a client may not send {type(message).__name__}")
 
+    def _enlisted(self, event: Enlisted) -> None:
+        told: Message = Enrolled(event.request, event.name, event.role)
+        if event.refused:
+            told = Reject(event.request, "token", _cut(event.refused))
+        self._send(event.peer, told)
+
     # --- Jobs ---------------------------------------------------------------------------------
 
-    def _submit(self, peer: bytes, submit: Submit) -> None:
+    def _submit(self, peer: bytes, owner: bytes, submit: Submit) -> None:
         state = self.state
         known = state.uids.get(submit.uid)
-        if known is not None:
+        if known is not None and state.jobs[known].owner != owner:
+            self._send(peer, Reject(submit.request, "uid", "this uid is another job's: choose one"))
+        elif known is not None:
             tasks = len(state.jobs[known].states)
             self._send(peer, Submitted(submit.request, known, tasks))
         elif full := admission.refusal(state, submit, 0, False):
             self._send(peer, Reject(submit.request, "full", full))
         else:
-            state.actions.append(Plan(peer, submit))
+            state.actions.append(Plan(peer, submit, owner))
 
     def _planned(self, event: Planned, now: float) -> None:
         state, submit = self.state, event.submit
@@ -271,18 +293,17 @@ class Scheduler:
             # Of the costs 4 bytes a task are kept, and not those that travelled too.
             bare, number = replace(submit, costs=b""), state.jobs_made
             job = JobRecord(id, bare, event.tasks, event.capability, now, number, costs=event.costs)
+            job.owner = event.owner
             job.put_in_order(event.order)
             admission.took_in(state, job)
             state.jobs[id] = job
             state.uids[submit.uid] = id
-            said = f"{id} was submitted: {submit.name or submit.kernel}, {len(event.tasks)} tasks"
-            chronicle.record(state, "job", said, job=id)
             ledger.enqueue(state, job)
             if submit.deadline_s:
                 alarms.set_alarm(state, job, -1, now + submit.deadline_s)
             if not job.waiting:
                 ledger.end(state, job, JobState.DONE, "", now)
-        self._submit(event.peer, submit)
+        self._submit(event.peer, event.owner, submit)
 
     def _fetch(self, peer: bytes, fetch: Fetch, now: float) -> None:
         state = self.state
@@ -294,16 +315,19 @@ class Scheduler:
 
     # --- Orders -------------------------------------------------------------------------------
 
-    def _once(self, who: bytes, order: Cancel | SetPolicy | Drain, now: float) -> Message:
+    def _once(
+        self, peer: bytes, who: Member, order: Cancel | SetPolicy | Drain, now: float
+    ) -> Message:
         """Carry an order out. Said again, since its answer was lost, it is only answered again:
         a second `clear` would end what was submitted since."""
-        orders, key = self.state.orders, (who, order.request)
+        orders, instance = self.state.orders, self.state.clients[peer].instance
+        key = who.key, instance, order.request
         known = orders.get(key) if order.request else None
         if known is not None:
             return known
         match order:
             case Cancel():
-                done = self._cancel(order, now)
+                done = self._cancel(order, who, now)
             case SetPolicy():
                 done = self._set_policy(order)
             case Drain():
@@ -315,20 +339,20 @@ class Scheduler:
             del orders[next(iter(orders))]
         return done
 
-    def _cancel(self, cancel: Cancel, now: float) -> Message:
-        state = self.state
-        unknown = [id for id in cancel.jobs if id not in state.jobs]
+    def _cancel(self, cancel: Cancel, who: Member, now: float) -> Message:
+        state, jobs = self.state, access.jobs_of(self.state, who)
+        unknown = [id for id in cancel.jobs if id not in jobs]
         if unknown:
             return unknown_job(cancel.request, unknown[0])
         if cancel.ended:
-            over = [id for id in cancel.jobs or state.ended if state.jobs[id].state.ended]
+            over = [id for id in cancel.jobs or state.ended if id in jobs and jobs[id].state.ended]
             for id in dict.fromkeys(over):
                 admission.forget(state, id)
             return Done(cancel.request, tuple(dict.fromkeys(over)))
         if cancel.queued:
-            chosen = [job for job in state.jobs.values() if job.state is JobState.QUEUED]
+            chosen = [job for job in jobs.values() if job.state is JobState.QUEUED]
         else:
-            chosen = [state.jobs[id] for id in dict.fromkeys(cancel.jobs)]
+            chosen = [jobs[id] for id in dict.fromkeys(cancel.jobs)]
         done = [job for job in chosen if not job.state.ended]
         for job in done:
             ledger.end(state, job, JobState.CANCELLED, "cancelled by a client", now)

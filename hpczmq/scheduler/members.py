@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from hpczmq import limits
 from hpczmq.alerts import RULES, Watcher, without_own
 from hpczmq.happened import SpanEnd
-from hpczmq.messages import Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
+from hpczmq.identity import KeyRole, Member, fingerprint
+from hpczmq.messages import Access, Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
 from hpczmq.model import Outcome, Role, SlaveState, Status
 from hpczmq.scheduler import attempts, chronicle, delivery, ledger, outcomes, spans
 from hpczmq.scheduler.actions import Publish, Send
@@ -21,7 +22,7 @@ from hpczmq.scheduler.states import SLAVE_MOVES, check
 _PROBE_HEARTBEATS = 1.25
 
 
-def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> None:
+def join_slave(state: ClusterState, peer: bytes, who: Member, hello: Hello, now: float) -> None:
     """Take in a slave, or one that is known on the connection that it has now."""
     slave = state.slaves.get(hello.instance)
     if slave is None and len(state.slaves) >= limits.slaves_max:
@@ -33,6 +34,7 @@ def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> No
             hello.instance, None, hello.name, hello.address, slots, frozenset(), now
         )
         slave.memory_bytes, slave.labels = hello.memory_bytes, frozenset(hello.labels)
+        slave.who = who
         state.slaves[hello.instance] = slave
         said = f"slave {hello.name} joined with {slots} slots"
         chronicle.note(state, "slave", said, node=hello.name)
@@ -43,16 +45,16 @@ def join_slave(state: ClusterState, peer: bytes, hello: Hello, now: float) -> No
     if displaced is not None:
         cut_off(state, state.slaves[displaced], "its connection speaks for another process", now)
     leave(state, peer)
-    slave.peer, slave.name, slave.address = peer, hello.name, hello.address
+    slave.peer, slave.name, slave.address = peer, hello.name, _reached(hello.address, who)
     slave.capabilities = frozenset(hello.capabilities)
     state.peers[peer] = hello.instance
     heard(state, slave, now)
     # What was under way on an older connection never arrived.
     reconcile(state, slave, hello.leases, now if moved else now - _grace(state))
-    state.actions.append(Send(peer, _welcome(state, moved)))
+    _welcome(state, peer, who, moved)
 
 
-def join_client(state: ClusterState, peer: bytes, hello: Hello, now: float) -> None:
+def join_client(state: ClusterState, peer: bytes, who: Member, hello: Hello, now: float) -> None:
     """Take in a client or a memoria."""
     if peer in state.peers:
         cut_off(state, state.slaves[state.peers[peer]], "its connection became a client's", now)
@@ -61,9 +63,9 @@ def join_client(state: ClusterState, peer: bytes, hello: Hello, now: float) -> N
         _full(state, peer, f"{limits.clients_max} clients are connected")
         return
     known = state.clients.setdefault(peer, ClientRecord(hello.name, hello.instance, now))
-    known.address = hello.address if hello.role is Role.MEMORIA else ""
-    known.heard_s = now
-    state.actions.append(Send(peer, _welcome(state, fresh)))
+    known.address = _reached(hello.address, who) if hello.role is Role.MEMORIA else ""
+    known.heard_s, known.who = now, who
+    _welcome(state, peer, who, fresh)
     if hello.instance in state.cut_off:
         why = state.cut_off.pop(hello.instance)
         state.actions.append(Send(peer, Reject(0, "backlog", why[: limits.text_chars_max])))
@@ -88,8 +90,8 @@ def _full(state: ClusterState, peer: bytes, what: str) -> None:
     state.actions.append(Send(peer, Reject(0, "full", f"{what}: try later, or end some")))
 
 
-def _welcome(state: ClusterState, fresh: bool) -> Welcome:
-    return Welcome(
+def _welcome(state: ClusterState, peer: bytes, who: Member, fresh: bool) -> None:
+    welcome = Welcome(
         state.cluster,
         state.queue,
         fresh,
@@ -98,6 +100,22 @@ def _welcome(state: ClusterState, fresh: bool) -> Welcome:
         state.control_port,
         state.control,
     )
+    state.actions.append(Send(peer, welcome))
+    tell_access(state, peer, who)
+
+
+def tell_access(state: ClusterState, peer: bytes, who: Member) -> None:
+    """Tell a member what it has to know of keys, if they are asked for."""
+    access = state.access
+    if access is not None:
+        asked = who.role in (KeyRole.SLAVE, KeyRole.MEMORIA)
+        state.actions.append(Send(peer, access if asked else Access((), access.next_key)))
+
+
+def _reached(address: str, who: Member) -> str:
+    """Where a node answers, with the key that it answers by: its own, whatever it says."""
+    bare = address.partition("#")[0]
+    return f"{bare}#{fingerprint(who.key)}" if bare and who.key else bare
 
 
 def heard(state: ClusterState, slave: SlaveRecord, now: float) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from hpczmq import limits
 from hpczmq.alerts import Watcher
-from hpczmq.messages import Control, Message
+from hpczmq.identity import ANYBODY, Member
+from hpczmq.messages import Access, Control, Message
 from hpczmq.model import Metrics, SlaveState
 from hpczmq.quota import Quota
 from hpczmq.scheduler.actions import Action
@@ -56,6 +57,8 @@ class SlaveRecord:
     slots: int
     capabilities: frozenset[str]
     heard_s: float
+    #: Whose key it has; the same on each of its connections.
+    who: Member = ANYBODY
     state: SlaveState = SlaveState.READY
     #: What it is as long as it is heard: READY, or closed (DRAINING, QUARANTINED); and why.
     rest: SlaveState = SlaveState.READY
@@ -117,6 +120,7 @@ class ClientRecord:
     name: str
     instance: bytes
     heard_s: float
+    who: Member = ANYBODY
     #: Wishes by job; and those jobs with chunks that wait until some of the others are read.
     watches: dict[str, Watch] = field(default_factory=dict)
     stalled: dict[str, None] = field(default_factory=dict)
@@ -182,8 +186,8 @@ class ClusterState:
     free: dict[bytes, None] = field(default_factory=dict)
     #: Clients and memorias by connection.
     clients: dict[bytes, ClientRecord] = field(default_factory=dict)
-    #: Answers to the last orders, by the instance that gave them and their request's number.
-    orders: dict[tuple[bytes, int], Message] = field(default_factory=dict)
+    #: Answers to the last orders, by who gave them (key, instance) and their request's number.
+    orders: dict[tuple[bytes, bytes, int], Message] = field(default_factory=dict)
     #: Connections that watch a job, by job.
     watchers: dict[str, set[bytes]] = field(default_factory=dict)
     #: A heap of what is due when: (when, a number, job, index of a DELAYED task, or −1 for the
@@ -205,6 +209,10 @@ class ClusterState:
     leases_made: int = 0
     tasks_done: int = 0
     frames_dropped: int = 0
+    #: What nodes have to know of keys; None: they are not asked for. And whether that is so
+    #: beyond this machine.
+    access: Access | None = None
+    insecure: bool = False
     #: Who says too much, and what was refused.
     quota: Quota = field(default_factory=Quota)
     #: When room was last made for new clients.

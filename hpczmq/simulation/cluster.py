@@ -115,7 +115,7 @@ class Master:
                 stored = self.chunks.get((job, cursor))
                 if stored is not None:  # else the client has it, and asks since an answer was lost
                     self._send(peer, *stored)
-            case actions.Plan(peer, submit):
+            case actions.Plan(peer, submit, _):
                 self._handle(tasks.plan(peer, submit))
                 id = self.core.state.uids[submit.uid]
                 self.works[id] = self.world.works[int.from_bytes(submit.uid)]

@@ -10,7 +10,17 @@ from hpczmq import limits, wire
 from hpczmq.messages import Chunk, Message
 from hpczmq.model import ANY_SLAVE, Policy, SlaveState
 from hpczmq.scheduler import Scheduler, invariants
-from hpczmq.scheduler.actions import Action, Deliver, Forget, Note, Plan, Publish, Send, Store
+from hpczmq.scheduler.actions import (
+    Action,
+    Deliver,
+    Enlist,
+    Forget,
+    Note,
+    Plan,
+    Publish,
+    Send,
+    Store,
+)
 from hpczmq.scheduler.events import Event, Received, Tick, Turn, Unreachable
 from hpczmq.scheduler.placement import has_credit
 from hpczmq.simulation.node import Node, Setting
@@ -141,8 +151,10 @@ class MasterNode(Node):
                 return None if sent else Unreachable(peer)
             case Forget(job):
                 self.chunks.pop(job, None)
-            case Plan(peer, submit):
-                return plan(self.setting.jobs, peer, submit)
+            case Plan(peer, submit, owner):
+                return plan(self.setting.jobs, peer, submit, owner)
+            case Enlist():
+                raise AssertionError("nobody has a token in this world")
             case Note(text):
                 self.trace("master notes:", text)
                 self.notes.append(text)

@@ -119,17 +119,17 @@ class SimJob:
         return outcome == wanted and buffer == (pixels[0] if pixels else None)
 
 
-def plan(jobs: list[SimJob], peer: bytes, submit: Submit) -> Planned | Unplannable:
+def plan(jobs: list[SimJob], peer: bytes, submit: Submit, owner: bytes) -> Planned | Unplannable:
     """What the kernel says to a submit."""
     number, *_ = wire.unpack(submit.items[0] if submit.items else submit.params)
     job = jobs[number]
     if not job.valid:
         return Unplannable(peer, submit, f"job {number}: must be valid")
     if submit.items:
-        return Planned(peer, submit, submit.items, job.capability)
+        return Planned(peer, submit, submit.items, job.capability, owner=owner)
     specs = [job.spec(index) for index in range(job.tasks)]
     costs = array("f", job.costs)
-    return Planned(peer, submit, specs, job.capability, job.order, costs)
+    return Planned(peer, submit, specs, job.capability, job.order, costs, owner)
 
 
 def job_of(jobs: list[SimJob], lease: Assign, task: Task) -> SimJob:

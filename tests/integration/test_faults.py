@@ -16,7 +16,7 @@ import pytest
 
 import hpczmq
 from hpczmq import limits
-from hpczmq.client import ask_node
+from hpczmq.asking import ask_node
 from hpczmq.kernels import capabilities, registry
 from hpczmq.messages import Ping, Pong
 from hpczmq.model import JobState, Metrics, SlaveInfo, SlaveState

@@ -480,7 +480,7 @@ def test_of_very_many_orders_the_oldest_answers_are_forgotten(
     for request in range(1, 9):
         world.say(CLIENT, Cancel(request, ()))
     assert len(world.take(Done)) == 8
-    assert [request for _, request in world.state.orders] == [6, 7, 8]
+    assert [request for _, _, request in world.state.orders] == [6, 7, 8]
 
 
 def test_of_very_many_clients_that_were_cut_off_the_oldest_are_forgotten(

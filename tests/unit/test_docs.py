@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from hpczmq import cli
+from hpczmq import cli, keycommands, roles
 from hpczmq.config import Config
+from hpczmq.identity import KeyRole
 from hpczmq.messages import KINDS, PROTOCOL
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +70,7 @@ def test_lines_of_the_documentation_fit_a_window(path: Path) -> None:
 def test_every_command_stands_in_the_readme_with_its_other_names() -> None:
     table = rows(text("README.md"), "Commands")
     told = {(row[0].strip("`").split()[0], row[1].strip("`")) for row in table}
+    told.remove(("keys", "claves"))  # which has commands of its own
     named: dict[object, list[str]] = {}
     for info in cli.app.registered_commands:
         assert info.name is not None
@@ -77,7 +79,8 @@ def test_every_command_stands_in_the_readme_with_its_other_names() -> None:
 
 
 def test_every_option_in_spanish_stands_in_the_readme() -> None:
-    commands = typer.main.get_group(cli.app).commands.values()
+    groups = (typer.main.get_group(app) for app in (cli.app, keycommands.app))
+    commands = [command for group in groups for command in group.commands.values()]
     options = {name for command in commands for param in command.params for name in param.opts}
     told = set(re.findall(r"`(--[a-z-]+)", text("README.md")))
     assert told <= options | {"--help"}, "the README names options that no command has"
@@ -89,6 +92,27 @@ def test_every_option_in_spanish_stands_in_the_readme() -> None:
         if name.startswith("--") and name not in ("--output", "--help")
     }
     assert others <= told
+
+
+def test_every_command_about_keys_stands_in_the_readme() -> None:
+    told = text("README.md").split("\n### Keys\n", 1)[1].split("\n## ", 1)[0]
+    named: dict[object, list[str]] = {}
+    for info in keycommands.app.registered_commands:
+        assert info.name is not None
+        named.setdefault(info.callback, []).append(info.name)
+    assert all(f"`{name}" in told and f"(`{other}`" in told for name, other in named.values())
+
+
+def test_the_table_of_roles_is_that_of_the_code() -> None:
+    table = rows(text("docs/security.md"), "What each role may say")
+    columns = [role for role in KeyRole if role is not KeyRole.NEWCOMER]
+    told = {
+        row[0].strip("`"): {role for role, cell in zip(columns, row[1:], strict=True) if cell}
+        for row in table
+    }
+    allowed = {kind.__name__: set(may) for kind, may in roles.MAY_SAY.items()}
+    assert allowed.pop("Enrol") == {KeyRole.NEWCOMER}
+    assert told == allowed
 
 
 def test_every_setting_stands_in_the_readme() -> None:

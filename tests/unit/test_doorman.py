@@ -74,7 +74,7 @@ def test_who_ends_its_messages_may_send_as_much_as_it_likes(door: Doorman) -> No
     door.came(1, "works", 0.0)
     door.spoke(b"one", 1)
     for step in range(100):
-        assert door.knows(b"one")
+        assert door.heard(b"one")
         assert cut(door, received=lambda fd, step=step: step * limits.message_bytes_max) == {}  # type: ignore[misc]  # a default binds it now
 
 
@@ -93,7 +93,7 @@ def test_a_descriptor_that_is_used_again_is_another_connection(door: Doorman) ->
     door.spoke(b"one", 1)
     door.left(1)
     door.came(1, "second", 50.0)
-    assert not door.knows(b"one")
+    assert not door.heard(b"one")
     assert cut(door, 51.0) == {}
     door.spoke(b"two", 1)
-    assert door.knows(b"two")
+    assert door.heard(b"two")

@@ -110,11 +110,7 @@ def test_a_large_terminal_shows_a_larger_picture_and_more_slaves() -> None:
 def test_an_insecure_cluster_says_so_in_red() -> None:
     made = board()
     assert "insecure" not in "\n".join(drawn(made, 80, 24))
-
-    class Insecure(Board):
-        insecure = True
-
-    made.__class__ = Insecure
+    made.saw_cluster(cluster(insecure=True), 1.5)
     told = Frame(made, Screen(), 2.0).lines(100, 24)
     said = [segment for segment in told[0] if "insecure" in segment.text]
     assert [str(segment.style) for segment in said] == ["bold red"]

@@ -13,7 +13,7 @@ from hpczmq.nodes import launch, master, memoria, slave
 class Node:
     """A node of any kind that starts nothing."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, keys: object = None) -> None:
         pass
 
     def run(self) -> None:

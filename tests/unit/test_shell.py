@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from hpczmq import descriptors
+from hpczmq.config import Config
 from hpczmq.nodes.shell import Shell
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -35,7 +36,7 @@ def exits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.fixture
 def shell(exits: list[int]) -> Iterator[Shell]:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    made = Shell("node")
+    made = Shell(Config(name="node"))
     yield made
     made.sockets.close()
 
@@ -67,7 +68,7 @@ def test_a_terminal_that_closes_hurries_nobody(
 
 def test_under_nohup_a_closed_terminal_is_no_reason_to_stop() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    shell = Shell("node")
+    shell = Shell(Config(name="node"))
     signal.raise_signal(signal.SIGHUP)
     shell.sockets.close()
     assert not shell.stopping
@@ -75,7 +76,7 @@ def test_under_nohup_a_closed_terminal_is_no_reason_to_stop() -> None:
 
 def test_of_a_node_that_drains_the_first_sigterm_is_a_wish(exits: list[int]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    shell = Shell("slave", drains=True)
+    shell = Shell(Config(name="slave"), drains=True)
     signal.raise_signal(signal.SIGTERM)
     assert (shell.draining, shell.stopping) == (True, False)
     signal.raise_signal(signal.SIGTERM)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from hpczmq import limits, wire
+from hpczmq.endpoint import Sent, Socket, Trouble
 from hpczmq.errors import BindError, ConfigError
-from hpczmq.transport import Sent, Socket, Sockets
+from hpczmq.guard import new_pair
+from hpczmq.identity import KeyPair, KeyRole, Member
+from hpczmq.transport import Keys, Sockets
 
 ANY = "tcp://127.0.0.1:*"
 #: How long a test waits for what comes in a millisecond; a machine may be busy.
@@ -54,10 +57,13 @@ def test_nobody_listens_beyond_loopback_by_accident(sockets: Sockets, host: str)
             make(f"tcp://{host}:*")
         assert f"tcp://{host}:*" in str(raised.value)
         assert "bind 127.0.0.1, or accept that with --insecure" in str(raised.value)
+        assert "`hpczmq keys init`, and `hpczmq keys add NAME --role …`" in str(raised.value)
 
 
-def test_listening_beyond_loopback_can_be_accepted(sockets: Sockets) -> None:
-    assert sockets.router("tcp://0.0.0.0:*", insecure=True).port > 0
+def test_listening_beyond_loopback_can_be_accepted() -> None:
+    accepted = Sockets(insecure=True)
+    assert accepted.router("tcp://0.0.0.0:*").port > 0
+    accepted.close()
 
 
 def test_a_bound_socket_knows_its_port(sockets: Sockets) -> None:
@@ -73,9 +79,11 @@ def test_a_port_that_is_taken_is_named_with_the_remedy(sockets: Sockets) -> None
     assert "choose another with --bind HOST:PORT" in str(raised.value)
 
 
-def test_an_address_that_zmq_does_not_take_is_a_fault_of_the_settings(sockets: Sockets) -> None:
+def test_an_address_that_zmq_does_not_take_is_a_fault_of_the_settings() -> None:
+    sockets = Sockets(insecure=True)
     with pytest.raises(ConfigError, match="must be HOST or HOST:PORT"):
         sockets.dealer("tcp://lab7")
+    sockets.close()
 
 
 # --- Sending ------------------------------------------------------------------------------------
@@ -140,7 +148,7 @@ def test_a_subscriber_hears_its_topics_from_the_one_it_is_connected_to(sockets: 
     old, new = sockets.publisher(ANY), sockets.publisher(ANY)
     listener = sockets.subscriber(b"HZ1c")
     for publisher in (old, new, new):
-        listener.connect_only(f"tcp://127.0.0.1:{publisher.port}")
+        listener = sockets.moved(listener, f"tcp://127.0.0.1:{publisher.port}")
     while listener not in sockets.poll(0.001):
         assert old.send([b"HZ1c", b"old"]) is Sent.YES
         assert new.send([b"HZ1m", b"metrics"]) is Sent.YES
@@ -187,3 +195,169 @@ def test_a_dealer_reads_nothing_of_a_connection_once_it_has_another(sockets: Soc
     peer, _ = arrived(sockets, second)
     assert second.send([b"welcome to the new queue"], peer) is Sent.YES
     assert arrived(sockets, dealer) == [b"welcome to the new queue"]
+
+
+# --- Keys ---------------------------------------------------------------------------------------
+
+CLUSTER, UNO, DOS = new_pair(), new_pair(), new_pair()
+
+
+@pytest.fixture
+def parties(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sockets]]:
+    """Makes the sockets of several processes."""
+    monkeypatch.setattr(limits, "linger_ms", 0)
+    made: list[Sockets] = []
+
+    def party(pair: KeyPair | None = None, server: bytes = CLUSTER.public) -> Sockets:
+        made.append(Sockets(None if pair is None else Keys(pair, server)))
+        return made[-1]
+
+    yield party
+    for one in made:
+        one.close()
+
+
+def at(bound: Socket) -> str:
+    return f"tcp://127.0.0.1:{bound.port}"
+
+
+def served(parties: Callable[..., Sockets], *keys: KeyPair) -> tuple[Sockets, Socket]:
+    """A ROUTER to which only these may connect."""
+    server = parties(CLUSTER)
+    server.callers.replace(Member("", KeyRole.SLAVE, key.public) for key in keys)
+    return server, server.router(ANY)
+
+
+def says(server: Sockets, router: Socket, client: Sockets, dealer: Socket) -> bytes:
+    """A word from one to the other; the key that the other sees."""
+    while router not in server.poll(0.01):
+        client.poll(0.0)
+        dealer.send([b"HZ1", b"word"])
+    for frames in router.receive():
+        assert frames[1:] == [b"HZ1", b"word"]
+    return router.key
+
+
+def until_trouble(wanted: Trouble, server: Sockets, client: Sockets, address: str) -> None:
+    """Dial until that is why it does not come about. (An end that hangs up first says less.)"""
+    dealer, found = client.dealer(address), None
+    while found is not wanted:
+        if found is not None:
+            dealer = client.redialled(dealer, address)
+        server.poll(0.01)
+        dealer.send([b"HZ1", b"word"])
+        found = dealer.trouble()
+
+
+def test_a_connection_has_the_key_that_it_was_made_with(parties: Callable[..., Sockets]) -> None:
+    server, router = served(parties, UNO, DOS)
+    for pair in (UNO, DOS):
+        client = parties(pair)
+        assert says(server, router, client, dialled(client, router)) == pair.public
+    assert server.inspect(lambda peer: True, 0.0) == []  # reads who has come
+    # From then on it is known without another look.
+    for pair in (UNO, DOS):
+        client = parties(pair)
+        dealer = dialled(client, router)
+        says(server, router, client, dealer)
+        server.inspect(lambda peer: True, 0.0)
+        assert says(server, router, client, dealer) == pair.public
+
+
+def test_who_has_no_key_of_the_cluster_is_told_so(parties: Callable[..., Sockets]) -> None:
+    server, router = served(parties, UNO)
+    until_trouble(Trouble.KEY, server, parties(DOS), at(router))
+    refused: list[str] = []
+    while not refused:
+        refused = server.inspect(lambda peer: True, 0.0)
+    assert set(refused) == {"key"}
+    assert list(router.receive()) == []
+
+
+def test_who_expects_another_cluster_says_nothing_to_this_one(
+    parties: Callable[..., Sockets],
+) -> None:
+    server, router = served(parties, UNO)
+    until_trouble(Trouble.HANDSHAKE, server, parties(UNO, DOS.public), at(router))
+    assert list(router.receive()) == []
+
+
+def test_with_keys_and_without_them_do_not_go_together(parties: Callable[..., Sockets]) -> None:
+    server, router = served(parties, UNO)
+    until_trouble(Trouble.MECHANISM, server, parties(), at(router))
+    plain = parties()
+    until_trouble(Trouble.MECHANISM, plain, parties(UNO), at(plain.router(ANY)))
+
+
+def test_with_keys_one_may_listen_to_everybody(parties: Callable[..., Sockets]) -> None:
+    assert parties(CLUSTER).router("tcp://0.0.0.0:*").port > 0
+
+
+def test_without_keys_nobody_dials_beyond_this_machine(sockets: Sockets) -> None:
+    with pytest.raises(ConfigError, match=r"tcp://10.0.0.1:5001: it is beyond .*HPCZMQ_KEY"):
+        sockets.dealer("tcp://10.0.0.1:5001")
+    accepted = Sockets(insecure=True)
+    accepted.dealer("tcp://10.0.0.1:5001")
+    accepted.close()
+
+
+def test_a_key_that_is_taken_away_ends_its_connections(parties: Callable[..., Sockets]) -> None:
+    server, router = served(parties, UNO, DOS)
+    publisher = server.publisher(ANY)
+    clients = {pair.public: parties(pair) for pair in (UNO, DOS)}
+    dealers = {key: dialled(client, router) for key, client in clients.items()}
+    listeners = {
+        key: client.moved(client.subscriber(b"HZ1c"), f"tcp://127.0.0.1:{publisher.port}")
+        for key, client in clients.items()
+    }
+
+    def until_heard(key: bytes) -> None:
+        while listeners[key] not in clients[key].poll(0.01):
+            server.poll(0.0)
+            publisher.send([b"HZ1c", b"state"])
+        list(listeners[key].receive())
+
+    for key in clients:
+        says(server, router, clients[key], dealers[key])
+        until_heard(key)
+    server.inspect(lambda peer: True, 0.0)
+    assert server.connections == 4
+    gone = server.callers.replace([Member("", KeyRole.SLAVE, UNO.public)])
+    assert gone == {DOS.public}
+    server.cut(gone, 1.0)
+    until_trouble(Trouble.KEY, server, clients[DOS.public], at(router))
+    # Who may come is, or is again, and nobody else is.
+    assert says(server, router, clients[UNO.public], dealers[UNO.public]) == UNO.public
+    until_heard(UNO.public)
+    list(listeners[DOS.public].receive())
+    publisher.send([b"HZ1c", b"secret"])
+    until_heard(UNO.public)
+    assert list(listeners[DOS.public].receive()) == []
+
+
+def test_a_socket_gets_another_key(parties: Callable[..., Sockets]) -> None:
+    server, router = served(parties, UNO)
+    client = parties(UNO)
+    dealer, address = client.dealer(at(router)), at(router)
+    says(server, router, client, dealer)
+    coming = new_pair()
+    while True:
+        try:
+            router.rebind(coming)
+            break
+        except BindError:  # the old listener is closing
+            server.poll(0.001)
+    assert at(router) == address
+    until_trouble(Trouble.HANDSHAKE, server, client, address)
+    assert client.keys is not None
+    client.keys.server = coming.public
+    assert says(server, router, client, client.redialled(dealer, address)) == UNO.public
+
+
+def test_an_address_may_name_the_key_that_is_expected_there(
+    parties: Callable[..., Sockets],
+) -> None:
+    server, router = served(parties, UNO)
+    client = parties(UNO, DOS.public)
+    dealer = client.dealer(f"tcp://127.0.0.1:{router.port}#{CLUSTER.public.hex()}")
+    assert says(server, router, client, dealer) == UNO.public

@@ -41,6 +41,9 @@ FORMAT = {
     6: "Pong request role name software metrics",
     7: "Goodbye reason",
     8: "Control epoch generation policy closing",
+    9: "Access readers next_key",
+    10: "Enrol request token name",
+    11: "Enrolled request name role",
     16: "Assign lease job kernel params items tasks timeout_s",
     17: "Revoke leases",
     18: "Report report lease job outcomes usage queue slot began_s at_s",
@@ -87,7 +90,7 @@ INSIDE = {
     "Requires": "memory_bytes slots labels",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
-    " memorias connections refused",
+    " memorias connections refused insecure",
     "Refusal": "code times",
     "Alert": "rule node severity text value age_s",
     "NodeMetrics": "node age_s metrics",

@@ -1,0 +1,151 @@
+"""One zmq socket, as its owner sees it: it never blocks, and says what became of a message.
+
+A peer that is gone or can't take more is a fact for the caller, not an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from enum import Enum
+from typing import Final
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from hpczmq import limits
+from hpczmq.doorman import Doorman
+from hpczmq.errors import BindError
+from hpczmq.identity import KeyPair
+from hpczmq.wire import Buffer
+
+#: The protocol fault of an end that expects another mechanism (CURVE or none).
+_MISMATCH: Final = int(zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH)
+
+
+class Sent(Enum):
+    """What became of a message."""
+
+    YES = "handed to zmq"
+    FULL = "no connection yet, or the peer does not take more"
+    GONE = "that peer is not connected"
+
+
+class Trouble(Enum):
+    """Why a connection that was dialled did not come about."""
+
+    KEY = "the key is none that may come in"
+    MECHANISM = "one end has keys and the other has none"
+    HANDSHAKE = "the other end did not understand, or has another key than was expected"
+
+
+#: What libzmq's news of a try that failed come to; of any other there is nothing to say.
+_TROUBLES: Final = {
+    int(zmq.EVENT_HANDSHAKE_FAILED_AUTH): Trouble.KEY,
+    int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL): Trouble.HANDSHAKE,
+    int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL): Trouble.HANDSHAKE,
+}
+
+
+class Socket:
+    """One zmq socket; belongs to the thread that made it."""
+
+    def __init__(self, raw: zmq.Socket[bytes], kind: int) -> None:
+        self.raw = raw
+        self.kind = kind
+        self._routes = kind == zmq.ROUTER
+        #: Of a bound socket: who is connected.
+        self.doorman: Doorman | None = None
+        #: Of a ROUTER: the key of who sent the message that was received last; empty: none.
+        self.key = b""
+        #: Of one that dials: where to, with which key, and what libzmq tells of it.
+        self.dialled: tuple[str, bytes] | None = None
+        self.told: zmq.Socket[bytes] | None = None
+        self.topics: tuple[bytes, ...] = ()
+
+    def receive(self, messages_max: int = limits.messages_per_turn_max) -> Iterator[list[Buffer]]:
+        """What has arrived, message by message, without waiting.
+
+        On a ROUTER the first frame is the peer's routing id. Heads are copied, which is cheaper
+        below a MiB; raw buffers are views of zmq's own memory.
+        """
+        heads, doorman = 3 if self._routes else 2, self.doorman
+        for _ in range(messages_max):
+            try:
+                frames: list[Buffer] = [self.raw.recv(zmq.NOBLOCK)]
+            except zmq.Again:
+                return
+            if doorman is not None:
+                known = doorman.heard(bytes(frames[0]))
+                if known is None:
+                    frames.append(self._introduced(bytes(frames[0]), doorman))
+                else:
+                    self.key = known.key
+            while self.raw.getsockopt(zmq.RCVMORE):
+                if len(frames) < heads:
+                    frames.append(self.raw.recv())
+                else:
+                    frames.append(self.raw.recv(copy=False).buffer)
+            yield frames
+
+    def _introduced(self, peer: bytes, doorman: Doorman) -> bytes:
+        """The frame behind the routing id of a peer that speaks for the first time; the doorman
+        is told on which descriptor it came.
+        """
+        frame, self.key = self.raw.recv(copy=False), b""
+        with suppress(zmq.ZMQError):  # there are no keys
+            self.key = bytes.fromhex(str(frame.get("User-Id")))
+        with suppress(zmq.ZMQError):  # its engine has not told: the next message may
+            doorman.spoke(peer, int(frame.get(zmq.SRCFD)), self.key)
+        return frame.bytes
+
+    def send(self, frames: Sequence[Buffer], peer: bytes | None = None) -> Sent:
+        """Hand a message to zmq, without waiting."""
+        whole = frames if peer is None else [peer, *frames]
+        large = any(len(frame) >= limits.zero_copy_bytes for frame in frames[2:])
+        try:
+            self.raw.send_multipart(whole, zmq.NOBLOCK, copy=not large)
+        except zmq.Again:
+            return Sent.FULL
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return Sent.GONE
+            raise
+        return Sent.YES
+
+    @property
+    def port(self) -> int:
+        """The port that a bound socket got."""
+        return int(self._endpoint().rpartition(":")[2])
+
+    def _endpoint(self) -> str:
+        """The address that was bound or dialled last; empty before."""
+        raw = self.raw.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(raw, bytes), "libzmq gives bytes for this option"
+        return raw.rstrip(b"\0").decode()
+
+    def trouble(self) -> Trouble | None:
+        """Of one that dials: why its last try did not come about, if it was tried since asked."""
+        found = None
+        while self.told is not None and self.told.poll(0):
+            event = recv_monitor_message(self.told)
+            found = _TROUBLES.get(event["event"])
+            if event["value"] == _MISMATCH:
+                found = Trouble.MECHANISM
+        return found
+
+    def rebind(self, pair: KeyPair) -> None:
+        """Have another key from now on. Who is connected is hung up on, and dials again.
+
+        Raises:
+            BindError: the old listener is still closing: try again.
+        """
+        address = self._endpoint()
+        with suppress(zmq.ZMQError):  # it was unbound by a try before
+            self.raw.unbind(address)
+        self.raw.setsockopt(zmq.CURVE_PUBLICKEY, pair.public)
+        self.raw.setsockopt(zmq.CURVE_SECRETKEY, pair.secret)
+        try:
+            self.raw.bind(address)
+        except zmq.ZMQError as error:
+            raise BindError(f"{address}: {error}") from None
