@@ -223,10 +223,12 @@ class Lab:
         common = ["--master", master, "--name", name, "--slots", str(slots)]
         return self.node("slave", *common, *bind, *arguments, env=env)
 
-    def memoria(self, master: str, number: int = 1) -> Program:
+    def memoria(
+        self, master: str, number: int = 1, env: Mapping[str, str] | None = None
+    ) -> Program:
         """Start a memoria on free ports."""
         binds = ["--bind", "127.0.0.1:0", "--control-bind", "127.0.0.1:0"]
-        return self.node("memoria", "--master", master, "--number", str(number), *binds)
+        return self.node("memoria", "--master", master, "--number", str(number), *binds, env=env)
 
     # --- Look ---------------------------------------------------------------------------------
 

@@ -32,8 +32,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy
+import pytest
 
 import hpczmq
+from hpczmq.identity import KeyRole
+from hpczmq.keyring import Keyring
 from hpczmq.model import JobInfo, SlaveInfo, SlaveState
 from tests.integration.harness import BEAT_S, ROOT, Ended, Lab, Program, until
 from tests.integration.pictures import same
@@ -43,6 +46,7 @@ T = TypeVar("T")
 #: Hosts by the last number of their address.
 CLIENT, MASTER, UNO, DOS = 1, 10, 11, 12
 SLAVES = {UNO: "uno", DOS: "dos"}
+MEMORIAS = ("memoria1", "memoria2")
 KERNELS = {"HPCZMQ_KERNELS": "tests.kernels_for_tests:Unhurried"}
 #: The image of all tests; how many tiles it has, and so how long it takes, is up to each test.
 IMAGE: dict[str, Any] = {
@@ -209,6 +213,13 @@ class NetworkLab(Lab):
         super().__init__(folder)
         self.network = Network()
         self.recoveries = recoveries
+        keys = Keyring.init(folder / "keys", time.time())
+        for who in SLAVES.values():
+            keys.add(who, KeyRole.SLAVE, time.time())
+        for who in MEMORIAS:
+            keys.add(who, KeyRole.MEMORIA, time.time())
+        #: What all processes are given: their key is there under their name.
+        self.settings = {**KERNELS, "HPCZMQ_KEYS": str(keys.folder)}
         self._observer: hpczmq.Client | None = None
 
     # --- Start --------------------------------------------------------------------------------
@@ -217,11 +228,11 @@ class NetworkLab(Lab):
         """Start `hpczmq …` on a host, and don't wait for it."""
         program = [sys.executable, str(ROOT / "cli.py"), *arguments]
         name = f"{arguments[0]}-at-{host}"
-        return self.start(name, [*self.network.at(host), *before, *program], KERNELS)
+        return self.start(name, [*self.network.at(host), *before, *program], self.settings)
 
     def start_ready(self, name: str, command: list[str]) -> Program:
         """Start a process, and wait for its first word on stdout."""
-        program = self.start(name, command, KERNELS)
+        program = self.start(name, command, self.settings)
         until(lambda: program.out.read_bytes() or program.is_dead(), f"{name} is ready")
         return program
 
@@ -231,18 +242,21 @@ class NetworkLab(Lab):
         """A master, and slaves on these hosts, and somebody who looks; the nodes."""
         for host in (CLIENT, MASTER, UNO, DOS):
             self.network.add(host)
-        binds = ("--bind", "0.0.0.0", "--control-bind", "0.0.0.0", "--insecure")
+        binds = ("--bind", "0.0.0.0", "--control-bind", "0.0.0.0")
         beat = ("--heartbeat", str(beat_s))
         master = self.launch_at(MASTER, "master", *binds, *beat, before=before)
         until(lambda: master.out.read_bytes() or master.is_dead(), "the master is ready")
         # On the master's own host: what is done to the network does not keep it from looking.
-        self._observer = self.network.inside(
-            MASTER, lambda: hpczmq.Client("127.0.0.1", timeout=60, name="observer")
-        )
+        self._observer = self.network.inside(MASTER, self._observing)
         nodes = [master, *(self.slave_at(host) for host in slaves)]
         for host in slaves:
             self.until_ready(host)
         return nodes
+
+    def _observing(self) -> hpczmq.Client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HPCZMQ_KEYS", self.settings["HPCZMQ_KEYS"])
+            return hpczmq.Client("127.0.0.1", timeout=60, name="observer")
 
     def slave_at(self, host: int, master: str = address(MASTER)) -> Program:
         """A slave with one slot on a host."""
@@ -251,7 +265,7 @@ class NetworkLab(Lab):
 
     def memoria_at(self, host: int, number: int) -> Program:
         """A memoria on a host, for everybody."""
-        binds = ("--bind", "0.0.0.0", "--control-bind", "0.0.0.0", "--insecure")
+        binds = ("--bind", "0.0.0.0", "--control-bind", "0.0.0.0")
         which = ("--number", str(number), "--master", address(MASTER))
         return self.launch_at(host, "memoria", *which, *binds)
 
