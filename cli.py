@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpczmq import atomic, batch, commands, demo, forecasting, keycommands, launchers
+from hpczmq import atomic, batch, commands, demo, forecasting, keycommands, launchers, observing
 from hpczmq._version import __version__
 from hpczmq.errors import HpczmqError, LocalError, RemoteError
 from hpczmq.model import Job, Policy
@@ -252,25 +252,10 @@ def alerts(
     return commands.alerts(commands.Target(master, timeout, json), nodes or ())
 
 
-@command("top", "monitorear")
-def top(
-    interval: Annotated[
-        float, typer.Option("--interval", "--intervalo", metavar="S", help="Seconds a frame.")
-    ] = 0.25,
-    once: Annotated[
-        bool, typer.Option("--once", "--una-vez", help="Print one frame, and end.")
-    ] = False,
-    svg: Annotated[
-        Path | None, typer.Option("--svg", metavar="FILE", help="Draw one frame, and end.")
-    ] = None,
-    master: Master = None,
-    timeout: Timeout = None,
-    json: Json = False,
-) -> int:
-    """The live dashboard: ? shows its keys, q ends it."""
-    from hpczmq import observing  # here: the dashboard takes its time to load
-
-    return observing.top(commands.Target(master, timeout, json), interval, once, svg)
+command("top", "monitorear")(observing.top)
+command("events", "eventos")(observing.events)
+command("trace", "traza")(observing.trace)
+command("report", "informe")(observing.report)
 
 
 @command("ping")

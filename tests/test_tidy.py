@@ -98,7 +98,7 @@ MAY_IMPORT = {
     "keycommands": "clock config identity keyfiles keyring options output tables",
     "launchers": "config nodes options",
     "output": "jsontext wire",
-    "tables": "batch doctor messages model wire",
+    "tables": "batch doctor happened messages model wire",
     "progress": "batch clock futures model tables",
     "dashboard": "client clock futures happened interrupts kernels mapping model palettes tables"
     " wire",
@@ -108,7 +108,11 @@ MAY_IMPORT = {
     "commands": "addresses asking atomic batch client clock config credentials doctor"
     " imagefile kernels"
     " messages model output palettes progress results tables",
-    "observing": "atomic client commands dashboard",
+    "lanes": "happened messages",
+    "tracing": "happened lanes messages",
+    "report": "happened lanes mapping messages model palettes png tables",
+    "observing": "atomic client commands dashboard jsontext kernels messages model options report"
+    " tables tracing",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}

@@ -28,15 +28,16 @@ class Canvas(Sink):
     Args:
         kernel: the Julia set's.
         params: the image, as the kernel's `parse` gives it.
+        side: the longer side, in pixels, at most.
     """
 
-    def __init__(self, kernel: Any, params: Any) -> None:
+    def __init__(self, kernel: Any, params: Any, side: int = _SIDE) -> None:
         self._tiles = kernel.split(params)
         super().__init__(len(self._tiles))
         self._mirrored = bool(params.mirrored)
         self._iterations = int(params.iterations)
         wide, high = params.width, params.height
-        shrink = max(1.0, max(wide, high) / _SIDE)
+        shrink = max(1.0, max(wide, high) / side)
         self.width, self.height = max(1, round(wide / shrink)), max(1, round(high / shrink))
         #: Column and row of the image that each of ours shows.
         self._columns = ((np.arange(self.width) + 0.5) * wide / self.width).astype(np.int64)
@@ -89,6 +90,11 @@ class Canvas(Sink):
             rows, columns = self._rows[top:bottom] - y, self._columns[left:right] - x
             self._counts[top:bottom, left:right] = counts[np.ix_(rows, columns)]
             self._there[top:bottom, left:right] = True
+
+    def counts(self) -> NDArray[np.uint32]:
+        """What has arrived, (height, width), each 0..iterations; 0 where nothing has."""
+        with self._lock:
+            return self._counts.copy()
 
     def pixels(self, columns: int, rows: int) -> NDArray[np.int16]:
         """The image as it fits so many pixels: (height, width) of numbers of a colour, 0..255, and

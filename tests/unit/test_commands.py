@@ -185,5 +185,5 @@ def test_ctrl_c_is_how_one_leaves_the_dashboard(
     monkeypatch.setattr(shell, "Watch", watch)
     looking = target()
     looking.output.as_json = False
-    assert observing.top(looking, 1.0, once=False, svg=None) == 0
+    assert observing.show_top(looking, 1.0, once=False, svg=None) == 0
     assert capsys.readouterr() == ("", "")
