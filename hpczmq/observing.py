@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import re
@@ -21,9 +20,6 @@ from hpczmq._version import __version__
 from hpczmq.atomic import replacing
 from hpczmq.client import Client
 from hpczmq.commands import Target
-from hpczmq.dashboard import shell
-from hpczmq.dashboard.frame import HEIGHT_MIN, WIDTH_MIN, Frame
-from hpczmq.dashboard.screen import Screen
 from hpczmq.errors import HpczmqError, ParameterError
 from hpczmq.jsontext import document
 from hpczmq.kernels import get
@@ -32,7 +28,9 @@ from hpczmq.model import JobInfo
 from hpczmq.options import Json, Master, Since, Timeout, seconds_of
 from hpczmq.plain import cell, shown
 
+# The dashboard and the report are imported where they are used: most commands need neither.
 if TYPE_CHECKING:
+    from hpczmq.dashboard.frame import Frame
     from hpczmq.report import Overview, Story
 
 #: A frame that is drawn into a file, unless the environment says another size.
@@ -82,6 +80,8 @@ def events(
         found = client.events(nodes or ())
     rows = [row for row in found if within_s is None or row.age_s <= within_s]
     if as_csv and not json:
+        import csv
+
         table = io.StringIO(newline="")
         writer = csv.writer(table)
         writer.writerow(("age_s", "kind", "node", "job", "text"))
@@ -139,6 +139,10 @@ def _written(target: Target, file: Path, content: bytes) -> int:
 
 def show_top(target: Target, interval_s: float, once: bool, svg: Path | None) -> int:
     """The live dashboard; or a single frame, as text, JSON or SVG."""
+    from hpczmq.dashboard import shell
+    from hpczmq.dashboard.frame import Frame
+    from hpczmq.dashboard.screen import Screen
+
     if not 0.05 <= interval_s <= 3600:
         raise ParameterError("interval", interval_s, "must be 0.05..3600 seconds")
     with target.client() as client:
@@ -159,6 +163,10 @@ def show_top(target: Target, interval_s: float, once: bool, svg: Path | None) ->
 
 def _drawn(target: Target, client: Client, file: Path) -> int:
     """One frame as a picture."""
+    from hpczmq.dashboard import shell
+    from hpczmq.dashboard.frame import WIDTH_MIN, Frame
+    from hpczmq.dashboard.screen import Screen
+
     width, height = _size("COLUMNS", _SVG_COLUMNS), _size("LINES", _SVG_LINES)
     board = shell.once(client)
     frame = Frame(board, Screen(), board.events_s, height=height)
@@ -169,7 +177,7 @@ def _drawn(target: Target, client: Client, file: Path) -> int:
 def as_svg(frame: Frame, columns: int, title: str, name: str) -> str:
     """A frame as an SVG document that fetches nothing."""
     console = Console(
-        file=io.StringIO(), record=True, width=columns, height=frame.height or HEIGHT_MIN,
+        file=io.StringIO(), record=True, width=columns, height=frame.height or _SVG_LINES,
         force_terminal=True, color_system="truecolor", no_color=False, highlight=False,
         legacy_windows=False,
     )  # fmt: skip
@@ -182,7 +190,7 @@ def as_svg(frame: Frame, columns: int, title: str, name: str) -> str:
 
 def _size(name: str, usual: int) -> int:
     text = os.environ.get(name, "")
-    return min(1000, max(HEIGHT_MIN, int(text))) if text.isdecimal() else usual
+    return min(1000, max(8, int(text))) if text.isdecimal() else usual
 
 
 # --- The report -----------------------------------------------------------------------------------

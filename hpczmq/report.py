@@ -33,6 +33,8 @@ _LABEL: Final = 130
 #: Rectangles of the Gantt chart: what a browser draws at once. Of more, neighbours become one.
 _RECTS_MAX: Final = 6_000
 _BINS: Final = 40
+#: Of the tiles, so many are not the brightest in the map of the costs.
+_BRIGHT: Final = 0.98
 _COLOURS: Final = {
     SpanEnd.DONE: "#2a9d8f",
     SpanEnd.ERROR: "#d62828",
@@ -113,6 +115,11 @@ def _text(value: object, chars_max: int = 300) -> str:
     return escape(shown(value, chars_max))
 
 
+def _took(seconds: float) -> str:
+    """A run time; most tasks take milliseconds."""
+    return f"{seconds * 1e3:.3g} ms" if seconds < 1 else tables.seconds(seconds)
+
+
 def _section(title: str, content: str) -> Iterator[str]:
     if content:
         yield f"<section><h2>{title}</h2>\n{content}</section>"
@@ -175,19 +182,20 @@ def _cost_map(story: Story) -> str:
     seconds = {s.task: s.ended_s - s.began_s for s in story.trace.spans if s.end is SpanEnd.DONE}
     side = max(1, story.tiles[0].width, story.tiles[0].height)
     wide, high = (-(-pixels // side) for pixels in story.size)
-    most = max(seconds.values(), default=0.0)
+    # The few slowest ones, which loaded their libraries, would leave all others dark.
+    most = float(np.quantile([*seconds.values()], _BRIGHT)) if seconds else 0.0
     if most <= 0 or wide * high > 1 << 20:
         return ""
     cells = np.full((high, wide), 65_535, np.uint16)  # black: not known
     for index, tile in enumerate(story.tiles):
         if index in seconds:
-            value = 1 + round(65_000 * seconds[index] / most)
+            value = 1 + round(65_000 * min(1.0, seconds[index] / most))
             row, column = tile.y // side, tile.x // side
             cells[row, column] = value
             if story.mirrored:
                 cells[high - 1 - row, wide - 1 - column] = value
     drawing = Drawing(cells, 65_535, Look("inferno", "linear"))
-    told = f"<p>Dark is fast; the slowest tile took {tables.seconds(most)}; black is not known.</p>"
+    told = f"<p>The brightest took {_took(most)} or more; black is not known.</p>"
     return _image(cells, drawing, "seconds of each tile", ' class="map"') + told
 
 
@@ -235,7 +243,7 @@ def _gantt(known: Sequence[Lane], last_s: float) -> str:
         for first, last, many in _merged(lane.spans, close_s):
             x, end = _x(first.began_s, last_s), _x(last.ended_s, last_s)
             told = f"task {first.task}" + (f" and {many - 1} more" if many > 1 else "")
-            took = tables.seconds(last.ended_s - first.began_s)
+            took = _took(last.ended_s - first.began_s)
             parts.append(
                 f'<rect x="{x:.2f}" y="{y:.1f}" width="{max(0.3, end - x):.2f}"'
                 f' height="{row * 0.8:.1f}" fill="{_COLOURS[first.end]}">'
@@ -286,9 +294,10 @@ def _histogram(spans: Sequence[Span]) -> str:
     most = max(float(seconds.max()), 1e-9)
     numbers, _ = np.histogram(seconds, _BINS, (0.0, most))
     top = float(numbers.max())
+    median, mean = float(np.median(seconds)), float(seconds.mean())
     told = (
-        f"<p>{len(seconds)} tasks: median {tables.seconds(float(np.median(seconds)))}, mean"
-        f" {tables.seconds(float(seconds.mean()))}, longest {tables.seconds(most)}.</p>"
+        f"<p>{len(seconds)} tasks: median {_took(median)}, mean {_took(mean)},"
+        f" longest {_took(most)}.</p>"
     )
     bars, axis = numbers.astype(float), _axis(most, 0, 120)
     chart = _steps(bars, lambda place: _x(place * most / _BINS, most), top, axis)

@@ -76,7 +76,8 @@ class Frame:
             right = picture(board, beside, room, coloured)
             body = lines.beside(body, width - beside - _GAP, right, _GAP)
         else:
-            beside = width * 3 // 8 if pictured and width >= _NARROW else 0
+            share = 0.375 if width < 100 else 0.5
+            beside = int(width * share) if pictured and width >= _NARROW else 0
             body = self._column(width, room, beside=beside, coloured=coloured)
         body = body[:room] + [[]] * (room - len(body))
         return [*head, *body, _foot(screen, width)]

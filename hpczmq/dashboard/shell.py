@@ -136,8 +136,9 @@ class Overlook:
             most = tables.size(limits.overlooked_bytes_max)
             board.no_canvas = f"{tables.size(size)} of counts: more than {most} are not looked at"
             return
-        board.canvas = Canvas(kernel, params)
-        self._stop = self._client.look_on(row.id, board.canvas)
+        canvas = Canvas(kernel, params)
+        self._stop = self._client.look_on(row.id, canvas)
+        board.canvas = canvas
 
 
 def once(client: Client) -> Board:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -126,15 +127,43 @@ def test_a_person_sees_the_cluster_and_its_keys_work(lab: Lab, tmux: None) -> No
     assert again.end() == 0
 
 
-def test_one_frame_is_drawn_into_a_file(lab: Lab) -> None:
+def test_what_happened_is_told_traced_and_reported(lab: Lab) -> None:
     master = lab.master()
     lab.slave(master.address, "uno")
-    drawn = lab.run("top", "--master", master.address, "--svg", "frame.svg").fine()
-    assert drawn.out.strip() == "frame.svg"
+    small = hpczmq.Job("julia", {"algorithm": "Numpy", "width": 96, "height": 64, "iterations": 50,
+                                 "tile": 32}, name="small")  # fmt: skip
+    with hpczmq.Client(master.address) as client:
+        late = client.submit(hpczmq.Job("sleep", {"seconds": 60}, timeout_s=0.2))
+        assert client.submit(small).result(60).shape == (64, 96)
+        assert isinstance(late.exception(60), hpczmq.JobFailed)
+    to = ("--master", master.address)
+    asked = [
+        lab.launch("top", *to, "--svg", "frame.svg"),
+        lab.launch("top", *to, "--json"),
+        lab.launch("traza", "j1", *to, "-o", "late.json"),
+        lab.launch("informe", "j2", *to, "--json"),
+        lab.launch("eventos", *to, "--desde", "1h", "--nodo", "uno", "--csv"),
+        lab.launch("events", *to, "--since", "soon"),
+        lab.launch("trace", "j9", *to),
+    ]
+    svg, frame, traced, reported, told, soon, unknown = [a.ended() for a in asked]
+    assert svg.fine().out.strip() == "frame.svg"
     picture = (lab.folder / "frame.svg").read_text()
     assert "uno" in picture
     assert "http" not in picture.replace("http://www.w3.org", "")
-    told = lab.run("top", "--master", master.address, "--json").fine().json()
-    assert [row["name"] for row in told["slaves"]] == ["uno"]
-    assert told["tasks_per_s"] == 0.0
-    assert told["events"][0]["text"] == "slave uno joined with 1 slots"
+    row = frame.fine().json()
+    assert [slave["name"] for slave in row["slaves"]] == ["uno"]
+    assert "slave uno joined with 1 slots" in [event["text"] for event in row["events"]]
+    traced.fine()
+    events = json.loads((lab.folder / "late.json").read_text())["traceEvents"]
+    killed = next(event for event in events if event["name"] == "task 0: timeout")
+    assert killed["ts"] > 0.2e6
+    assert reported.fine().json() == {"file": "j2.html"}
+    page = (lab.folder / "j2.html").read_text()
+    assert page.count("data:image/png") == 2
+    assert page.count("<rect") > 3
+    header, first = told.fine().out.splitlines()[:2]
+    assert header == "age_s,kind,node,job,text"
+    assert first.endswith("slave,uno,,slave uno joined with 1 slots")
+    assert "since = soon: must be a time" in soon.refused()
+    assert "job j9 is not known" in unknown.refused()
