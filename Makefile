@@ -31,7 +31,7 @@ demo: .venv/.run
 	$(BIN)/hpczmq demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow" --cov
+	$(BIN)/python -m tests.lanes
 
 lint: .venv/.develop
 	$(BIN)/ruff check
@@ -125,9 +125,10 @@ audit: .venv/.python
 	for list in constraints.txt constraints-run.txt; do \
 	  .cache/audit/bin/pip-audit --require-hashes --disable-pip --progress-spinner off \
 	    --format columns --requirement $$list >.cache/audit.txt 2>.cache/audit.log; code=$$?; \
-	  skipped=$$(grep -c 'could not be audited' .cache/audit.txt); \
+	  skipped=$$(grep -c 'could not be audited' .cache/audit.txt); pinned=$$(grep -c '==' $$list); \
 	  if [ $$code -eq 0 ] && [ $$skipped -gt 0 ]; then \
-	    echo "$$list: nothing known, but the database did not know $$skipped packages"; \
+	    echo "$$list: $$skipped of $$pinned packages not audited, since the database that answers" \
+	      "does not know them; nothing known of the others"; \
 	  elif [ $$code -eq 0 ]; then echo "$$list: nothing known"; \
 	  elif [ -s .cache/audit.txt ]; then cat .cache/audit.txt; exit 1; \
 	  else echo "$$list: not audited, no database answers: $$(tail -n 1 .cache/audit.log)"; fi; \

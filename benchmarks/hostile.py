@@ -1,12 +1,18 @@
 """What is left of honest work while strangers attack the master: `python -m benchmarks.hostile`.
 
-A master, a slave of one slot and a client work; for each attack the same work is done without it,
-and then with it, in turns, and the ratio is what counts: a shared machine is slow for both. Two
-kinds of work: tasks that do nothing, as fast as they go, where the master is the bottleneck; and
-an image, where the slave is.
+A master, a slave of one slot and a client work. Two kinds of work: tasks that do nothing, as fast
+as they go, where the master is the bottleneck; and images, where the slave is. Attack and clock
+begin together: the tasks are done in the first seconds of the attack, the images in those after.
 
-The attacker is one process with many sockets and the lowest priority: it stands for other
-machines, and should take no processor from those that it attacks. What it costs them shows.
+The attacker is one process with many sockets. It stands for other machines, so what it takes of
+this one must not count as the master's loss. Hence
+
+* the cluster has one core to itself, all its processes together, and the attacker another one;
+* each time the same attack is first aimed at a ROUTER that drops all it gets, on the attacker's
+  core: the control, which makes the memory and the loopback as busy. What is left is the rate of
+  work under attack over the rate of the control that went before it; the median of all pairs.
+
+With one core there is nothing to separate, and the figures are too low.
 
 The memory is the master's own, the most that it had during the attack, beyond what it had before.
 """
@@ -19,6 +25,7 @@ import json
 import os
 import platform
 import resource
+import select
 import socket
 import statistics
 import struct
@@ -27,8 +34,10 @@ import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +51,8 @@ from hpczmq.model import About, Metrics, Outcome, Role, Status
 
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 1024 * 1024
+#: The first one is the cluster's, the last one the attacker's.
+CORES = sorted(os.sched_getaffinity(0))
 IMAGE = {"algorithm": "juliaCython", "width": 3500, "height": 2800, "iterations": 1500}
 #: The beginning of ZMTP 3, and the command that ends the handshake of a DEALER.
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48)
@@ -70,35 +81,80 @@ def hello(role: Role = Role.CLIENT) -> Message:
     return Hello(role, "stranger", uuid.uuid4().bytes, PROTOCOL, "", slots=1)
 
 
-def dial(address: Address, said: bytes = b"") -> socket.socket:
-    """A plain connection, on which something was said."""
-    end = socket.create_connection(address, timeout=5)
-    end.settimeout(5)
-    end.sendall(said)
-    return end
+class Dialler:
+    """Plain connections, on each of which something is said once it is there, and perhaps more
+    once the other end has said something. Nothing waits.
+    """
+
+    def __init__(self, address: Address, open_max: int, dialled_max: int = 256) -> None:
+        self.address, self.open_max, self.dialled_max = address, open_max, dialled_max
+        #: Not there yet, by descriptor: what is still to be said, and since when. And those there.
+        self.dialled: dict[int, tuple[socket.socket, list[bytes], float]] = {}
+        self.ends: deque[socket.socket] = deque()
+        self._ready = select.epoll()
+
+    def dial(self, *said: bytes) -> None:
+        """Begin one more, if not too many have been begun, and go on with the others."""
+        if len(self.dialled) < self.dialled_max:
+            end = socket.socket()
+            end.setblocking(False)
+            with suppress(BlockingIOError):
+                end.connect(self.address)
+            self.dialled[end.fileno()] = end, list(said), time.monotonic()
+            self._ready.register(end, select.EPOLLOUT)
+        full = len(self.dialled) >= self.dialled_max
+        for fd, _ in self._ready.poll(0.01 if full else 0):
+            self._go_on(fd)
+        oldest = next(iter(self.dialled.values()), None)
+        if oldest is not None and time.monotonic() - oldest[2] > 5.0:
+            self._drop(oldest[0].fileno()).close()
+        while len(self.ends) > self.open_max:
+            self.ends.popleft().close()
+
+    def _go_on(self, fd: int) -> None:
+        end, said, _ = self.dialled[fd]
+        try:
+            if said:
+                end.send(said.pop(0))
+        except OSError:
+            self._drop(fd).close()
+            return
+        if said:
+            self._ready.modify(fd, select.EPOLLIN)
+        else:
+            self.ends.append(self._drop(fd))
+
+    def _drop(self, fd: int) -> socket.socket:
+        self._ready.unregister(fd)
+        return self.dialled.pop(fd)[0]
 
 
 def silent(address: Address, connections: int) -> Iterator[None]:
     """Connections that say nothing, all open at once; those that are closed are opened anew."""
-    ends: list[socket.socket] = []
+    crowd = Dialler(address, connections)
     while True:
-        if len(ends) >= connections:
-            ends.pop(0).close()
+        if len(crowd.ends) >= connections:
+            crowd.ends.popleft().close()
             time.sleep(0.01)
-        with suppress(OSError):
-            ends.append(dial(address))
+        crowd.dial()
+        yield
+
+
+def held(address: Address, connections: int) -> Iterator[None]:
+    """As many silent connections, and it is an attack from when all are open."""
+    crowd = Dialler(address, connections)
+    while len(crowd.ends) < connections:
+        crowd.dial()
+    while True:
+        time.sleep(0.01)
         yield
 
 
 def halves(address: Address, connections: int) -> Iterator[None]:
     """Half greetings, and whole ones with nothing behind them."""
-    ends: list[socket.socket] = []
+    crowd = Dialler(address, connections)
     for said in itertools.cycle([GREETING[:10], GREETING[:40], GREETING, GREETING + READY]):
-        if len(ends) >= connections:
-            ends.pop(0).close()
-            time.sleep(0.01)
-        with suppress(OSError):
-            ends.append(dial(address, said))
+        crowd.dial(said)
         yield
 
 
@@ -107,34 +163,38 @@ def junk(address: Address, connections: int) -> Iterator[None]:
     huge = GREETING + READY + b"\x02" + struct.pack(">Q", 2**62)
     mebibyte = GREETING + READY + frames([b"HZ1", os.urandom(MIB)])
     noise = [b"GET / HTTP/1.1\r\n\r\n", os.urandom(4_000), huge, mebibyte]
+    crowd = Dialler(address, 16)
     for said in itertools.cycle(noise):
-        with suppress(OSError):
-            dial(address, said).close()
+        crowd.dial(said)
         yield
 
 
 def endless(address: Address, connections: int) -> Iterator[None]:
     """Messages of ever more frames, none of which is the last."""
     frame = b"\x03" + struct.pack(">Q", MIB) + bytes(MIB)
-    ends = [dial(address, GREETING + READY) for _ in range(4)]
+    crowd = Dialler(address, 16, dialled_max=4)
+    left: dict[socket.socket, bytes] = {}
     while True:
-        for number, end in enumerate(ends):
+        if len(crowd.ends) < 4:
+            crowd.dial(GREETING + READY)
+        for end in list(crowd.ends):
             try:
-                end.sendall(frame)
+                rest = left.get(end) or frame
+                left[end] = rest[end.send(rest) :]
+            except BlockingIOError:
+                pass
             except OSError:
-                with suppress(OSError):
-                    ends[number] = dial(address, GREETING + READY)
-            yield
+                crowd.ends.remove(end)
+                left.pop(end, None)
+                end.close()
+        yield
 
 
 def newcomers(address: Address, connections: int) -> Iterator[None]:
     """Valid hellos, each from a new process on a new connection, which stays open for a while."""
-    ends: list[socket.socket] = []
+    crowd = Dialler(address, connections)
     for role in itertools.cycle([Role.CLIENT, Role.SLAVE, Role.MEMORIA]):
-        if len(ends) >= connections:
-            ends.pop(0).close()
-        with suppress(OSError):
-            ends.append(dial(address, GREETING + READY + frames(wire.encode(hello(role)))))
+        crowd.dial(GREETING + READY, frames(wire.encode(hello(role))))
         yield
 
 
@@ -169,6 +229,7 @@ _BROKEN = [wire.MAGIC, os.urandom(200)]
 
 ATTACKS: dict[str, Callable[[Address, int], Iterator[None]]] = {
     "silent": silent,
+    "held": held,
     "halves": halves,
     "junk": junk,
     "endless": endless,
@@ -183,35 +244,49 @@ ATTACKS: dict[str, Callable[[Address, int], Iterator[None]]] = {
 
 def attack(name: str, address: str, connections: int) -> None:
     """Attack until standard input closes."""
-    os.nice(19)
+    _begin()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     host, port = address.split(":")
     most = min(connections, int(0.8 * hard))
     for count, _ in enumerate(ATTACKS[name]((host, int(port)), most)):
-        if count == most:
-            print("in full swing", flush=True)
+        if not count:
+            print("begun", flush=True)
+
+
+def sink() -> None:
+    """Take everything, and drop it, until standard input closes: what the control is aimed at."""
+    _begin()
+    end = zmq.Context().socket(zmq.ROUTER)
+    end.setsockopt(zmq.BACKLOG, 4096)
+    print(end.bind_to_random_port("tcp://127.0.0.1"), flush=True)
+    while True:
+        end.recv(copy=False)
+
+
+def _begin() -> None:
+    """A process of the other side: its descriptors, its end."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
 
 
 # --- Measuring --------------------------------------------------------------------------------
 
 
 @contextmanager
-def attacked(name: str, address: str, connections: int) -> Iterator[None]:
-    """Somebody attacks meanwhile."""
-    command = [sys.executable, "-m", "benchmarks.hostile", "--attack", name, "--master", address]
+def started(*arguments: str) -> Iterator[str]:
+    """A process of the other side, and the first line that it printed."""
     with subprocess.Popen(
-        [*command, "--connections", str(connections)],
+        [sys.executable, "-m", "benchmarks.hostile", "--core", str(CORES[-1]), *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdout.readline()  # it has begun in earnest
         try:
-            yield
+            yield process.stdout.readline().strip()
         finally:
             process.stdin.close()
 
@@ -247,40 +322,76 @@ def tasks_per_s(client: hpczmq.Client, seconds: float) -> float:
     return done / (time.perf_counter() - began)
 
 
-def images_per_s(client: hpczmq.Client, smaller: int) -> float:
-    """One image."""
+def images_per_s(client: hpczmq.Client, seconds: float, smaller: int) -> float:
+    """One image after the other, for so long."""
     size = {"width": 3500 // smaller, "height": 2800 // smaller}
-    began = time.perf_counter()
-    client.submit(hpczmq.Job("julia", IMAGE | size)).result(300)
-    return 1 / (time.perf_counter() - began)
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        client.submit(hpczmq.Job("julia", IMAGE | size)).result(300)
+        done += 1
+    return done / (time.perf_counter() - began)
 
 
 def measured(name: str, given: argparse.Namespace) -> dict[str, Any]:
     """One attack: what is left of the work, what the master took, what it counted."""
-    ratios: dict[str, list[float]] = {"tasks": [], "images": []}
+    rounds = []
+    with started("--sink") as port:
+        for _ in range(given.repeat):
+            rounds.append(_round(name, f"127.0.0.1:{port}", given))
+            print(rounds[-1], file=sys.stderr)
+    kept = {
+        kind: statistics.median(one["attacked"][kind] / one["control"][kind] for one in rounds)
+        for kind in ("tasks", "images")
+    }
+    most = {what: max(one[what] for one in rounds) for what in ("grown_bytes", "connections")}
+    return {**kept, **most, "refused": rounds[-1]["refused"], "rounds": rounds}
+
+
+def _round(name: str, sink: str, given: argparse.Namespace) -> dict[str, Any]:
+    """A new cluster: its work beside the control, and under attack. Of what is held the
+    connections come before the work does, as long as a master lets all in.
+    """
+    against = ["--attack", name, "--connections", str(given.connections), "--master"]
     with (
         hpczmq.LocalCluster(slaves=1, slots=1) as cluster,
         hpczmq.Client(cluster.address) as client,
     ):
-        port = int(cluster.address.split(":")[1])
-        master = next(p for p in psutil.Process().children() if _listens(p, port))
         works = {
-            "tasks": lambda: tasks_per_s(client, given.seconds),
-            "images": lambda: images_per_s(client, given.smaller),
+            "tasks": partial(tasks_per_s, client, given.seconds),
+            "images": partial(images_per_s, client, given.seconds, given.smaller),
         }
-        for work in works.values():
-            work()  # warm
-        grown = 0
-        for _ in range(given.repeat):
-            honest = {kind: work() for kind, work in works.items()}
-            with Peak(master) as peak, attacked(name, cluster.address, given.connections):
-                for kind, work in works.items():
-                    ratios[kind].append(work() / honest[kind])
-            grown = max(grown, peak.most - peak.before)
-        status = client.status()
-    refused = {refusal.code: refusal.times for refusal in status.refused}
-    kept = {kind: statistics.median(values) for kind, values in ratios.items()}
-    return {**kept, "grown_bytes": grown, "refused": refused}
+
+        def rates() -> dict[str, float]:
+            return {kind: work() for kind, work in works.items()}
+
+        def attacked() -> None:
+            with Peak(master) as peak, started(*against, cluster.address):
+                if name == "held":
+                    rates()  # warm
+                found["attacked"] = rates()
+                status = client.status()
+            found["grown_bytes"] = peak.most - peak.before
+            found["connections"] = status.connections
+            found["refused"] = {refusal.code: refusal.times for refusal in status.refused}
+
+        found: dict[str, Any] = {}
+        master = psutil.Process(_listener(int(cluster.address.split(":")[1])))
+        if name == "held":
+            attacked()
+        else:
+            rates()  # warm
+        if given.quiet:
+            found["quiet"] = rates()
+        with started(*against, sink):
+            found["control"] = rates()
+        if name != "held":
+            attacked()
+    return found
+
+
+def _listener(port: int) -> int:
+    """The id of our child that listens on a port."""
+    return next(p.pid for p in psutil.Process().children() if _listens(p, port))
 
 
 def _listens(process: psutil.Process, port: int) -> bool:
@@ -290,13 +401,16 @@ def _listens(process: psutil.Process, port: int) -> bool:
 def table(results: dict[str, dict[str, Any]]) -> str:
     """A row an attack."""
     lines = [
-        "| attack | tasks, × without | images, × without | master grew by | counted |",
-        "|---|---|---|---|---|",
+        "| attack | tasks | images | connections | master grew by | counted (the last time) |",
+        "|---|---|---|---|---|---|",
     ]
     for name, row in results.items():
         counted = ", ".join(f"{code} {times:,}" for code, times in row["refused"].items())
-        grew = f"{row['grown_bytes'] / MIB:.0f} MiB"
-        lines.append(f"| {name} | {row['tasks']:.2f} | {row['images']:.2f} | {grew} | {counted} |")
+        grew, ratios = (
+            f"{row['grown_bytes'] / MIB:.0f} MiB",
+            f"{row['tasks']:.2f} | {row['images']:.2f}",
+        )
+        lines.append(f"| {name} | {ratios} | {row['connections']:,} | {grew} | {counted} |")
     return "\n".join(lines)
 
 
@@ -305,13 +419,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", nargs="*", default=list(ATTACKS), choices=list(ATTACKS))
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of no-op tasks, each time")
-    parser.add_argument("--smaller", type=int, default=1, help="divide the image's sides by this")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="of each kind of work, each time"
+    )
+    parser.add_argument("--smaller", type=int, default=1, help="divide the images' sides by this")
     parser.add_argument("--connections", type=int, default=10_000, help="at once, at most")
+    parser.add_argument("--quiet", action="store_true", help="measure without any attack too")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     parser.add_argument("--attack", choices=list(ATTACKS), help="attack --master, and no more")
     parser.add_argument("--master", help="HOST:PORT")
+    parser.add_argument("--sink", action="store_true", help="drop all that comes, and no more")
+    parser.add_argument("--core", type=int, default=CORES[0], help="run on this one")
     given = parser.parse_args()
+    os.sched_setaffinity(0, {given.core})
+    if given.sink:
+        sink()
     if given.attack:
         attack(given.attack, given.master, given.connections)
         return

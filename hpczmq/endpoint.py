@@ -5,7 +5,7 @@ A peer that is gone or can't take more is a fact for the caller, not an exceptio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from hpczmq import limits
+from hpczmq import descriptors, limits
 from hpczmq.doorman import Doorman
 from hpczmq.errors import BindError
 from hpczmq.identity import KeyPair
@@ -63,22 +63,34 @@ class Socket:
         self.told: zmq.Socket[bytes] | None = None
         self.topics: tuple[bytes, ...] = ()
 
-    def receive(self, messages_max: int = limits.messages_per_turn_max) -> Iterator[list[Buffer]]:
+    def receive(
+        self,
+        messages_max: int = limits.messages_per_turn_max,
+        is_muted: Callable[[bytes], bool] | None = None,
+        now: float = 0.0,
+    ) -> Iterator[list[Buffer]]:
         """What has arrived, message by message, without waiting.
 
         On a ROUTER the first frame is the peer's routing id. Heads are copied, which is cheaper
-        below a MiB; raw buffers are views of zmq's own memory.
+        below a MiB; raw buffers are views of zmq's own memory. Of what a muted peer says there
+        are no frames.
         """
         heads, doorman = 3 if self._routes else 2, self.doorman
         for _ in range(messages_max):
             try:
-                frames: list[Buffer] = [self.raw.recv(zmq.NOBLOCK)]
+                first = self.raw.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            if is_muted is not None and is_muted(first):
+                while self.raw.getsockopt(zmq.RCVMORE):
+                    self.raw.recv(copy=False)
+                yield []
+                continue
+            frames: list[Buffer] = [first]
             if doorman is not None:
-                known = doorman.heard(bytes(frames[0]))
+                known = doorman.heard(first)
                 if known is None:
-                    frames.append(self._introduced(bytes(frames[0]), doorman))
+                    frames.append(self._introduced(first, doorman, now))
                 else:
                     self.key = known.key
             while self.raw.getsockopt(zmq.RCVMORE):
@@ -88,7 +100,7 @@ class Socket:
                     frames.append(self.raw.recv(copy=False).buffer)
             yield frames
 
-    def _introduced(self, peer: bytes, doorman: Doorman) -> bytes:
+    def _introduced(self, peer: bytes, doorman: Doorman, now: float) -> bytes:
         """The frame behind the routing id of a peer that speaks for the first time; the doorman
         is told on which descriptor it came.
         """
@@ -96,7 +108,8 @@ class Socket:
         with suppress(zmq.ZMQError):  # there are no keys
             self.key = bytes.fromhex(str(frame.get("User-Id")))
         with suppress(zmq.ZMQError):  # its engine has not told: the next message may
-            doorman.spoke(peer, int(frame.get(zmq.SRCFD)), self.key)
+            fd = int(frame.get(zmq.SRCFD))
+            doorman.spoke(peer, fd, descriptors.identity(fd), now, self.key)
         return frame.bytes
 
     def send(self, frames: Sequence[Buffer], peer: bytes | None = None) -> Sent:

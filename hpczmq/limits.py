@@ -103,8 +103,7 @@ png_pixels_max: Final = 1 << 27
 overview_side_pixels_max: Final = 4096
 #: A tile's side in a TIFF file: 256 KiB of pixels, of which a window shows a dozen or two.
 tiff_tile_pixels: Final = 512
-
-#: Counts of an image that `top` looks at while it grows: all of them come over the network once.
+#: Counts of an image that `top` looks at: all of them come over the network.
 overlooked_bytes_max: Final = 256 * MIB
 
 # --- Liveness ---------------------------------------------------------------------------------
@@ -167,8 +166,7 @@ slots_max: Final = 1024
 #: comes then is refused, and told so. One costs the master some 30 KB.
 slaves_max: Final = 20_000
 clients_max: Final = 10_000
-#: What a slave keeps for a master that does not acknowledge it: beyond this no new lease is
-#: begun. What runs goes on, and is kept too.
+#: What a slave keeps for a master that acknowledges nothing: past it only what runs goes on.
 kept_bytes_max: Final = 256 * MIB
 #: A task that killed its worker so often has failed.
 crash_limit: Final = 3
@@ -187,11 +185,9 @@ quarantine_window_s: Final = 600.0
 probation_s: Final = 300.0
 #: Attempts that a job remembers: those that went wrong, and what became of their tasks.
 attempts_kept_max: Final = 100
-#: Starts of tasks whose times a job remembers, some 40 bytes each, and all jobs together: an image
-#: has some thousands, and a picture of more shows nothing.
+#: Starts of tasks whose times a job remembers, and all jobs; 43 bytes each. And events, of 300.
 spans_per_job_max: Final = 50_000
 spans_kept_max: Final = 200_000
-#: Things that happened that the master remembers for `events`, of some 300 bytes each.
 events_kept_max: Final = 2_000
 #: The last lines that a worker printed during an attempt, and how much of each.
 log_lines_max: Final = 50
@@ -202,8 +198,7 @@ log_chars_max: Final = 8 * MIB
 log_told_chars_max: Final = 3 * KIB
 #: Finished tasks are reported after so long at the latest, while the lease goes on.
 report_flush_s: Final = 0.02
-#: Results held back for company are sent when they are this large together: what a slave copies
-#: in a millisecond or two.
+#: Results held back for company are sent at this size: a slave copies it in a millisecond or two.
 report_held_bytes_max: Final = 4 * MIB
 #: A new worker process may take so long to say that it is ready.
 worker_start_s: Final = 30.0
@@ -238,8 +233,7 @@ stumbles_max: Final = 3
 #: Chunks of results that a client may have on their way for one job.
 chunk_credit: Final = 64
 #: Bytes of results that one client may have on their way: what waits for one that does not read.
-#: More than a fast network has on its way (1 GB/s for 10 ms), and little beside the master. One
-#: chunk may be larger, and goes alone.
+#: More than a fast network has on its way (1 GB/s for 10 ms). A larger chunk goes alone.
 client_backlog_bytes_max: Final = 16 * MIB
 #: The same for all clients together; past it each may have one chunk on its way.
 clients_backlog_bytes_max: Final = 256 * MIB
@@ -247,6 +241,9 @@ clients_backlog_bytes_max: Final = 256 * MIB
 client_still_s: Final = 20.0
 #: Where sockets start to refuse (ZMQ_SNDHWM, ZMQ_RCVHWM). Credit keeps every peer below it.
 socket_messages_max: Final = 10_000
+#: Messages of one peer that a ROUTER has before it stops to read its connection. TCP keeps the
+#: rest, and that is thrown away when it is cut.
+received_messages_max: Final = 100
 #: Connections that wait to be accepted (at 100, 2,000 of them take 2.0 s instead of 0.3 s).
 listen_backlog: Final = 4_096
 #: From this size on a buffer is handed to libzmq without a copy.
@@ -266,13 +263,25 @@ executor_futures_max: Final = 256
 #: A client that cancels 20,000 jobs one by one is below it, or asks 1,000 times a second for 20 s.
 useless_messages_max: Final = 25_000.0
 useless_messages_per_s: Final = 200.0
-#: What all peers may owe together, and how fast that falls: a sixth of a core.
-useless_together_messages_max: Final = 50_000.0
-useless_together_messages_per_s: Final = 5_000.0
-#: What a peer may owe while all together owe too much.
-useless_pressed_messages: Final = 50.0
+#: What all peers may owe together, and how fast that falls: on a core that master, slave and
+#: client share, where each answer is a change of threads, one takes 100 µs: a tenth of the core.
+useless_together_messages_max: Final = 1_000.0
+useless_together_messages_per_s: Final = 1_000.0
+#: While all together owe more, who owes more than this (a hello and a question) has to wait. One
+#: that waits for its answers is slowed down by that, and not more.
+useless_pressed_messages: Final = 75.0
+#: Messages of one peer that wait, of all of them, and what they take. Who says more floods.
+held_messages_max: Final = 300
+held_together_messages_max: Final = 10_000
+held_bytes_max: Final = 64 * MIB
+#: A turn ends after so much that was of no use, 1.5 ms: then placement and the clock are next.
+useless_per_turn_messages: Final = 50.0
+#: A message that is dropped unread (4 µs).
+dropped_messages: Final = 0.15
 #: Who passes these bounds is not listened to for so long: as long as a lost master is waited for.
 flood_mute_s: Final = 5.0
+#: What it is told has so long to leave; then its connection is cut.
+flood_told_s: Final = 0.001
 #: A hello counts for so many. Nodes say two a second while they are refused.
 hello_messages: Final = 20.0
 #: Of a refusal: the message was read, and an answer made.
@@ -301,11 +310,32 @@ refusals_logged_s: Final = 60.0
 #: Bytes on one connection without an end of the message. libzmq keeps all frames of a message
 #: until the last has come, and its own bounds are for single frames and whole messages.
 message_bytes_max: Final = 256 * MIB
-#: News of connections that are read in one tick, of each bound socket: a tick is soon over, and a
-#: storm of strangers too.
-connections_told_max: Final = 20_000
-#: Connections whose bytes are looked at in one tick; the others are next.
-connections_looked_max: Final = 1_000
+#: News of connections read in one tick, of each bound socket: it is soon over, storm or not.
+connections_told_max: Final = 2_000
+#: The same of who is no member: a hello has no more. And of all connections of a socket together:
+#: the sixteen largest submits at once.
+stranger_bytes_max: Final = 4 * MIB
+unfinished_bytes_max: Final = 1024 * MIB
+#: Connections whose bytes are looked at in one tick; the others are next. All of them are, once
+#: this process has grown by so much.
+connections_looked_max: Final = 200
+growth_looked_bytes: Final = 64 * MIB
+#: How often connections are looked at while new ones come, or a large message is on its way: a
+#: fast network brings 25 MB in this time, loopback 60.
+look_s: Final = 0.02
+#: New connections at once, and how many a second after that; each costs some 150 µs, and 400 in
+#: all if a new member comes of it. Past this the system takes none, and who dials tries again. As
+#: long as the master is not busy all may come: a whole cluster is back at once after a restart.
+arrivals_max: Final = 1_000
+arrivals_per_s: Final = 300.0
+#: A master is busy until nothing was on its way to a slave for so long.
+busy_s: Final = 60.0
+#: What strangers may say at once while it is, and how much a second after that. What is
+#: above is dropped unread; a node that joins says hello twice a second.
+strangers_messages_max: Final = 100
+strangers_messages_per_s: Final = 300.0
+#: So many new connections one counts for that had to be cut: who comes back does it all again.
+cut_arrivals: Final = 50.0
 
 #: Keys of admins, clients, viewers and memorias: each node with a port of its own has all of them.
 readers_max: Final = 10_000
@@ -342,7 +372,10 @@ assert tasks_per_lease_max <= buffers_max, "each task of a lease may answer with
 assert items_per_job_max <= tasks_per_job_max
 assert answer_messages_max * 2 < useless_messages_per_s, "who asks twice a second never owes much"
 assert hello_messages / hello_s < useless_messages_per_s, "nor does who is refused"
+assert hello_messages + 1 + answer_messages_max < useless_pressed_messages, "one question is free"
 assert body_bytes_max + report_held_bytes_max + buffer_bytes_max < message_bytes_max
+assert stranger_bytes_max < message_bytes_max < unfinished_bytes_max
+assert look_s < tick_s
 assert dial_ms < handshake_ms < 1_000 * speechless_s
 assert 2 * items_per_job_max < values_max, "a whole map is one message"
 assert 10 * jobs_open_max <= jobfile_lines_max, "a full queue fits a file, as tables too"

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from hpczmq._version import __version__
 from hpczmq.assembler import Tally, tally
 from hpczmq.atomic import discard, output_error, replacing, temporary
+from hpczmq.errors import ParameterError
 from hpczmq.imagefile import write_picture
 from hpczmq.jsontext import document
 from hpczmq.model import Job, JobState, check_name
@@ -138,7 +139,8 @@ class ResultWriter:
             OutputError: it can't be made.
         """
         check_name(name)
-        assert name, "a job without a name goes by its id"
+        if not name:  # the id is what a master says
+            raise ParameterError("name", name, "must not be empty: a job goes by its id then")
         name = _fitting(name)
         number = 1
         while True:

@@ -8,16 +8,16 @@ them nothing listens beyond this machine, or dials beyond it, unless that was ac
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from hpczmq import descriptors, limits
 from hpczmq.addresses import is_loopback
-from hpczmq.doorman import Doorman
+from hpczmq.doorman import STORM, Doorman
 from hpczmq.endpoint import Socket
 from hpczmq.errors import BindError, ConfigError
 from hpczmq.guard import DOMAIN, Guard
@@ -33,7 +33,11 @@ _FAILS: Final = (
 )
 
 
-#: … and to who dials.
+#: … and that it listens, or somebody has gone.
+_ELSE: Final = zmq.EVENT_DISCONNECTED | zmq.EVENT_LISTENING
+#: How libzmq packs it: what happened, and a descriptor or an error.
+_EVENT: Final = struct.Struct("=HI")
+#: What it tells who dials.
 _REFUSED: Final = _FAILS | zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 
@@ -65,6 +69,10 @@ class Sockets:
         self._sockets: dict[zmq.Socket[bytes], Socket] = {}
         #: What libzmq tells about the connections of each bound socket; and of all sockets.
         self._monitors: dict[zmq.Socket[bytes], Doorman] = {}
+        #: The descriptor that listens for each of them.
+        self._listeners: dict[Doorman, int] = {}
+        #: What this process had in memory when all connections were looked at.
+        self._memory_bytes = 0
         self._listening: set[zmq.Socket[bytes]] = set()
         self._names = 0
 
@@ -72,6 +80,7 @@ class Sockets:
         """A ROUTER bound to an address; its sends name the peer."""
         made = self._socket(zmq.ROUTER)
         made.raw.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        made.raw.setsockopt(zmq.RCVHWM, limits.received_messages_max)
         made.doorman = self._monitored(made.raw, speaks=True)
         self._bind(made, address)
         return made
@@ -204,7 +213,7 @@ class Sockets:
 
     def _monitored(self, raw: zmq.Socket[bytes], speaks: bool) -> Doorman:
         """A doorman for a socket that is about to be bound."""
-        told = self._told(raw, _COMES | _FAILS | zmq.EVENT_DISCONNECTED)
+        told = self._told(raw, _COMES | _FAILS | _ELSE)
         doorman = self._monitors[told] = Doorman(speaks)
         return doorman
 
@@ -226,16 +235,39 @@ class Sockets:
         """How many there are at bound sockets."""
         return sum(len(doorman.connections) for doorman in self._monitors.values())
 
-    def inspect(self, is_member: Callable[[bytes], bool], now: float) -> list[str]:
+    def is_restless(self, now: float) -> bool:
+        """Whether there is more to look at than usual."""
+        return any(doorman.is_restless(now) for doorman in self._monitors.values())
+
+    def hang_up(self, peer: bytes, now: float) -> None:
+        """Cut a peer off."""
+        for doorman in self._monitors.values():
+            gone = doorman.dismiss(peer, now)
+            if gone is not None:
+                descriptors.shut(gone.fd, gone.identity)
+                doorman.left(gone.fd)
+
+    def inspect(
+        self, is_member: Callable[[bytes], bool], now: float, busy: bool = False
+    ) -> list[str]:
         """Look at who is connected, and cut who has to go; codes of what was refused."""
         refused = []
         for told, doorman in self._monitors.items():
-            refused += _news(told, doorman, now)
+            refused += self._news(told, doorman, now)
+            was_shut = doorman.is_shut
+            if doorman.shuts(now, busy) != was_shut:
+                descriptors.hold(self._listeners[doorman], not was_shut)
+                refused += [] if was_shut else [STORM]
+        memory_bytes = descriptors.memory_bytes()
+        hurry = memory_bytes > self._memory_bytes + limits.growth_looked_bytes
+        if hurry or memory_bytes < self._memory_bytes:
+            self._memory_bytes = memory_bytes
         room = int(descriptors.most() * limits.connections_percent / 100)
         for doorman in self._monitors.values():
             left = max(0, room - self.connections + len(doorman.connections))
-            for gone, why in doorman.inspect(left, descriptors.received_bytes, is_member, now):
-                descriptors.shut(gone.fd, gone.name)
+            received = descriptors.received_bytes
+            for gone, why in doorman.inspect(left, received, is_member, now, hurry):
+                descriptors.shut(gone.fd, gone.identity)
                 doorman.left(gone.fd)
                 refused.append(why)
         return refused
@@ -245,10 +277,29 @@ class Sockets:
         has said nothing yet, and who only listens, all of whom come back if they may.
         """
         for told, doorman in self._monitors.items():
-            _news(told, doorman, now)
+            self._news(told, doorman, now)
             for one in doorman.made_with(keys):
-                descriptors.shut(one.fd, one.name)
+                descriptors.shut(one.fd, one.identity)
                 doorman.left(one.fd)
+
+    def _news(self, told: zmq.Socket[bytes], doorman: Doorman, now: float) -> list[str]:
+        """Tell a doorman who came and went; codes of what failed."""
+        refused = []
+        for _ in range(limits.connections_told_max):
+            try:
+                kind, value = _EVENT.unpack(told.recv_multipart(zmq.NOBLOCK)[0])
+            except zmq.Again:
+                break
+            if kind == _COMES:
+                doorman.came(value, descriptors.identity(value), now)
+            elif kind == zmq.EVENT_DISCONNECTED:
+                doorman.ended(value)
+            elif kind == zmq.EVENT_LISTENING:
+                self._listeners[doorman] = value
+                descriptors.hold(value, doorman.is_shut)
+            else:
+                refused.append("key" if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH else "handshake")
+        return refused
 
     def watch(self, fd: int, write: bool = False) -> None:
         """Wake up for a file descriptor too; with `write`, also when it can be written."""
@@ -275,20 +326,3 @@ class Sockets:
         if self._guard is not None:
             self._guard.stop()
         self._context.term()
-
-
-def _news(told: zmq.Socket[bytes], doorman: Doorman, now: float) -> list[str]:
-    """Tell a doorman who came and went; codes of what failed."""
-    refused = []
-    for _ in range(limits.connections_told_max):
-        if not told.poll(0):
-            break
-        event = recv_monitor_message(told)
-        kind, fd = event["event"], int(event["value"])
-        if kind == _COMES:
-            doorman.came(fd, descriptors.peer_name(fd), now)
-        elif kind == zmq.EVENT_DISCONNECTED:
-            doorman.left(fd)
-        else:
-            refused.append("key" if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH else "handshake")
-    return refused

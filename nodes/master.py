@@ -79,6 +79,8 @@ class Master:
             spares_saturated=config.spare_saturated,
             results_bytes_max=needs.memory_bytes(config.results, "results") or self.store.room(),
         )
+        #: When slaves had leases last.
+        self._worked_s = float("-inf")
         self.core.state.quota = self.shell.quota  # who floods is stopped before it is decoded
         beyond = not all(map(is_loopback, (config.bind, config.control_bind)))
         self.core.state.insecure = config.insecure and beyond
@@ -97,19 +99,29 @@ class Master:
 
     def turn(self) -> None:
         """Once round: everything that has arrived, then placement, then the clock."""
-        if self.router in self.shell.poll():
-            before = self.shell.frames_dropped
-            for (peer,), message, buffers in self.shell.messages(self.router, heads=1, cost=0):
-                self.handle(Received(bytes(peer), message, buffers, self.shell.who))
+        state, shell = self.core.state, self.shell
+        if self.router in shell.poll() or shell.quota.is_holding:
+            before = shell.frames_dropped
+            # While slaves work, those who come do not disturb them much.
+            strange = (lambda peer: not state.is_member(peer)) if self._is_busy() else None
+            for (peer,), message, buffers in shell.messages(self.router, 1, 0, strange):
+                self.handle(Received(bytes(peer), message, buffers, shell.who))
             # The core counts those that it drops itself.
-            self.core.state.frames_dropped += self.shell.frames_dropped - before
+            state.frames_dropped += shell.frames_dropped - before
         self.handle(Turn())
-        now = self.shell.clock.now()
-        if self.shell.tick_due(now):
+        now = shell.clock.now()
+        if shell.tick_due(now):
             self.handle(Tick())
             if self.keyring is not None:
                 self._look_at_keys(self.keyring)
-            self.shell.inspect(self.core.state.is_member, now)
+        shell.inspect(state.is_member, now, self._is_busy())
+
+    def _is_busy(self) -> bool:
+        """Whether slaves work, or did a while ago."""
+        now = self.shell.clock.now()
+        if self.core.state.leases:
+            self._worked_s = now
+        return now - self._worked_s < limits.busy_s
 
     def _look_at_keys(self, keyring: Keyring) -> None:
         """Go by the folder of keys as it is now, and by the clock."""
@@ -204,7 +216,7 @@ class Master:
             return Unreachable(peer)
         if sent is Sent.FULL:
             # Credit ends long before this mark: the peer does not read. It will ask again.
-            log.warning("%s does not read what it is sent", peer.hex())
+            self.shell.complain(peer, f"{peer.hex()} does not read what it is sent")
             return Choked(peer)
         return None
 

@@ -61,7 +61,7 @@ class Shell:
         #: Whether a first SIGTERM is no more than the wish that it drains; and that it was said.
         self._drains = drains
         self.draining = False
-        #: Messages that could not be used, and who sent some; each sender is logged once.
+        #: Messages that could not be used; and who was complained of, which is logged once each.
         self.frames_dropped = 0
         self._complained: set[bytes] = set()
         #: Who says too much, and what was refused.
@@ -69,7 +69,7 @@ class Shell:
         #: When a kind of refusal was logged last.
         self._alerts: dict[str, float] = {}
         self._sampler = Sampler()
-        self._tick_s = self._sample_s = float("-inf")
+        self._tick_s = self._sample_s = self._look_s = self._forget_s = float("-inf")
         self._lifeline = sys.stdin.fileno() if config.lifeline else None
         if self._lifeline is not None:
             self.sockets.watch(self._lifeline)
@@ -90,7 +90,8 @@ class Shell:
 
     def poll(self) -> set[object]:
         """Wait for something to read, but no longer than a tick."""
-        ready: set[object] = set(self.sockets.poll(limits.tick_s))
+        hurry = self.sockets.is_restless(self.clock.now()) or self.quota.is_holding
+        ready: set[object] = set(self.sockets.poll(limits.look_s if hurry else limits.tick_s))
         if self._lifeline in ready and not os.read(self._lifeline or 0, 4096):
             self.sockets.unwatch(self._lifeline or 0)
             self.stopping = True
@@ -111,33 +112,82 @@ class Shell:
         return self._sampler.sample()
 
     def messages(
-        self, socket: Socket, heads: int = 0, cost: float = 1.0
+        self,
+        socket: Socket,
+        heads: int = 0,
+        cost: float = 1.0,
+        is_stranger: Callable[[bytes], bool] | None = None,
     ) -> Iterator[tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]]]:
         """What has arrived at a socket: head frames, message, buffers.
 
         Junk is counted, and where the socket has several peers its sender is told. There each
-        message has a cost too, and whoever floods us is not listened to.
+        message has a cost too, and whoever floods us is not listened to, and cut off. After much
+        that is of no use the rest is left for the next turn. Strangers, if it is told who is one,
+        are heard only so often.
         """
-        now = self.clock.now()
-        for frames in socket.receive():
-            peer = bytes(frames[0]) if heads else b""
-            if heads and self.quota.is_muted(peer, now):
-                continue
-            self.who = self.sockets.callers.who(socket.key) if socket.key else ANYBODY
-            try:
-                message, buffers = wire.decode(frames[heads:])
-            except ProtocolError as error:
-                self.drop(peer, error)
-                if heads:
-                    self._refuse(socket, peer, error, now)
-                continue
-            if heads and cost and self.quota.charge(peer, cost, now):
-                self._refuse(socket, peer, flooded(), now)
-                continue
-            if heads and cost and (why := refusal(self.who, message)):
-                self._refuse(socket, peer, ProtocolError("role", why), now)
-                continue
-            yield frames[:heads], message, buffers
+        now, quota = self.clock.now(), self.quota
+        most = quota.spent + limits.useless_per_turn_messages
+
+        def is_muted(peer: bytes) -> bool:
+            return quota.is_muted(peer, now)
+
+        for key, *held in quota.due(now):
+            read = self._read(socket, held, bytes(key), heads, cost, now)
+            if read is not None:
+                yield read
+        for frames in socket.receive(is_muted=is_muted if heads else None, now=now):
+            peer = bytes(frames[0]) if frames and heads else b""
+            if peer and is_stranger is not None and is_stranger(peer):
+                frames = frames if quota.hears_stranger(peer, now) else []
+            if peer and frames and quota.must_wait(peer, now):
+                self._hold(socket, frames, now)
+            elif frames:
+                read = self._read(socket, frames, socket.key, heads, cost, now)
+                if read is not None:
+                    yield read
+            if quota.spent > most:
+                break
+        self._hang_up(now)
+
+    def _hang_up(self, now: float) -> None:
+        """Cut off who floods."""
+        for peer in self.quota.to_cut(now):
+            self.sockets.hang_up(peer, now)
+
+    def _hold(self, socket: Socket, frames: list[wire.Buffer], now: float) -> None:
+        """Leave a message for later, with the key that it came with."""
+        peer = bytes(frames[0])
+        if not self.quota.hold(peer, [socket.key, *frames], now):
+            told = flooded()
+            self.quota.count(told.code)
+            socket.send(wire.encode(Reject(0, told.code, told.reason)), peer)
+
+    def _read(
+        self,
+        socket: Socket,
+        frames: list[wire.Buffer],
+        key: bytes,
+        heads: int,
+        cost: float,
+        now: float,
+    ) -> tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]] | None:
+        """The message of some frames that came with a key, if it may be said."""
+        peer = bytes(frames[0]) if heads else b""
+        self.who = self.sockets.callers.who(key) if key else ANYBODY
+        try:
+            message, buffers = wire.decode(frames[heads:])
+        except ProtocolError as error:
+            self.drop(peer, error)
+            if heads:
+                self._refuse(socket, peer, error, now)
+            return None
+        if heads and cost and self.quota.charge(peer, cost, now):
+            self._refuse(socket, peer, flooded(), now)
+            return None
+        if heads and cost and (why := refusal(self.who, message)):
+            self._refuse(socket, peer, ProtocolError("role", why), now)
+            return None
+        return frames[:heads], message, buffers
 
     def follow(self, line: Line, membership: Membership, now: float) -> None:
         """Keep the line to the master, and go by what it says of keys."""
@@ -168,12 +218,21 @@ class Shell:
         reject = Reject(0, error.code, error.reason[: limits.text_chars_max])
         socket.send(wire.encode(reject), peer)
 
-    def inspect(self, is_member: Callable[[bytes], bool], now: float) -> None:
-        """Look at who is connected to our sockets; who has to go is cut, counted and logged."""
-        self.quota.forget(now)
+    def inspect(self, is_member: Callable[[bytes], bool], now: float, busy: bool = False) -> None:
+        """Look at who is connected to our sockets, if it is time to; who has to go is cut, counted
+        and logged.
+        """
+        restless = self.sockets.is_restless(now)
+        if now - self._look_s < (limits.look_s if restless else limits.tick_s):
+            return
+        self._look_s = now
+        self._hang_up(now)
+        if now - self._forget_s >= 1.0:
+            self._forget_s = now
+            self.quota.forget(now)
         self._cut(now)
         self._gone = frozenset()
-        cut = Counter(self.sockets.inspect(is_member, now))
+        cut = Counter(self.sockets.inspect(is_member, now, busy))
         self.quota.connections = self.sockets.connections
         for why, times in cut.items():
             self.quota.count(why, times)
@@ -183,14 +242,18 @@ class Shell:
                 log.warning("%s: refused %d so far, %d are connected", why, total, there)
 
     def drop(self, peer: wire.Buffer, error: ProtocolError) -> None:
-        """Count a message that can't be used; say so the first time."""
+        """Count a message that can't be used."""
         self.frames_dropped += 1
+        # Without a handshake, as ZMTP 1 had none, a peer's id is whatever it sent.
+        name = bytes(peer).hex()[:_ID_DIGITS] or "the master"
+        self.complain(peer, f"dropped a message of {name}: {error}")
+
+    def complain(self, peer: wire.Buffer, text: str) -> None:
+        """Say what is wrong with a peer, the first time; it may be without end."""
         known = bytes(peer)
         if known not in self._complained and len(self._complained) < limits.rows_max:
             self._complained.add(known)
-            # Without a handshake, as ZMTP 1 had none, a peer's id is whatever it sent.
-            name = known.hex()[:_ID_DIGITS] or "the master"
-            log.warning("dropped a message of %s: %s", name, error)
+            log.warning("%s", text)
 
 
 def nobody(peer: bytes) -> bool:

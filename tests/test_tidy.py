@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "confine": "",
     "needs": "",
     "quota": "",
-    "doorman": "",
+    "doorman": "quota",
     "descriptors": "",
     "model": "needs",
     "identity": "model",
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "roles": "identity messages model",
     "wire": "items messages model",
     "arrays": "wire",
-    "endpoint": "doorman identity wire",
+    "endpoint": "descriptors doorman identity wire",
     "transport": "addresses descriptors doorman endpoint guard identity",
     "keyfiles": "atomic guard identity transport",
     "keyring": "identity keyfiles",
@@ -65,8 +65,8 @@ MAY_IMPORT = {
     " identity items kernels keyfiles keyring line membership memory messages model needs"
     " partition quota roles scheduler spawn transport wire worker",
     # All of them in one seeded world.
-    "simulation": "alerts items kernels memory membership messages model nodes scheduler session"
-    " wire worker",
+    "simulation": "alerts identity items kernels memory membership messages model nodes scheduler"
+    " session wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",

@@ -28,8 +28,8 @@ def is_too_much(state: ClusterState, peer: bytes, message: Message, now: float) 
     cost = _cost(state, peer, message)
     if not cost:
         return False
-    # A heartbeat and a hello are what all nodes say, and many of them are no sign of a flood.
-    alone = isinstance(message, Heartbeat | Hello)
+    # These are what all nodes say, and many of them together are no sign of a flood.
+    alone = isinstance(message, Heartbeat | Hello | Fetch | Enrol)
     return state.quota.charge(peer, cost, now, alone=alone)
 
 
@@ -53,7 +53,7 @@ def _cost(state: ClusterState, peer: bytes, message: Message) -> float:
             rows = min(_rows(state, message) / limits.rows_per_message, limits.answer_messages_max)
             return 1.0 + rows
         case Cancel():
-            return 1.0 + len(message.jobs) / 50
+            return _ends_nothing(state, message)
         case Goodbye():
             return 0.0
         case _:
@@ -61,15 +61,28 @@ def _cost(state: ClusterState, peer: bytes, message: Message) -> float:
 
 
 def _again(state: ClusterState, peer: bytes, fetch: Fetch) -> float:
-    """A client fetches each of its jobs every few seconds; what counts is what is sent again."""
+    """A client fetches each of its jobs every few seconds; what counts is what is sent again.
+    The first time is free: one that comes back fetches all that it has at once.
+    """
     client = state.clients.get(peer)
     watch = client.watches.get(fetch.job) if client else None
     if fetch.job not in state.jobs:
         return 1.0
+    if client is not None and watch is None:
+        return 0.0
     resent = 0
     if watch is not None and watch.request != fetch.request:
         resent = min(max(0, watch.cursor - fetch.cursor), fetch.credit)
     return 0.05 + resent
+
+
+def _ends_nothing(state: ClusterState, cancel: Cancel) -> float:
+    """To end an open job is work: somebody submitted it."""
+    if cancel.ended or cancel.queued:
+        return 1.0 + len(state.jobs) / 50
+    jobs = [state.jobs.get(id) for id in cancel.jobs]
+    idle = sum(job is None or job.state.ended for job in jobs)
+    return 1.0 + idle / 50 if idle else 0.0
 
 
 def _rows(state: ClusterState, ask: Ask) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from hpczmq import limits
 from hpczmq.model import JobState, SlaveState
 from hpczmq.scheduler.jobs import JobRecord
-from hpczmq.scheduler.ledger import may_have_credit
+from hpczmq.scheduler.ledger import is_open, may_have_credit
 from hpczmq.scheduler.state import ClusterState
 from hpczmq.scheduler.states import TaskState
 
@@ -129,7 +129,7 @@ def _check_slaves(state: ClusterState) -> None:
         assert not memory or memory <= slave.memory_bytes, f"{slave.name} has too little memory"
         if slave.state.gone:
             assert not slave.leases, f"{slave.name} is gone, with leases"
-        may = slave.state is SlaveState.READY and not slave.saturated
+        may = is_open(slave)
         assert may == (slave.instance in state.open), f"{slave.name} is wrongly open or not"
         may = may and may_have_credit(slave)
         assert may == (slave.instance in state.free), f"{slave.name} is wrongly free or not"

@@ -238,11 +238,18 @@ def count_work(slave: SlaveRecord) -> None:
     slave.is_wide = slots > len(slave.leases)
 
 
+def is_open(slave: SlaveRecord) -> bool:
+    """Whether a slave has a part in what is placed. One that offers nothing would only make the
+    parts of the others smaller.
+    """
+    return slave.state is SlaveState.READY and not slave.saturated and bool(slave.capabilities)
+
+
 def mark_free(state: ClusterState, slave: SlaveRecord) -> None:
     """Note whether a slave is open, and might take one more lease: placement looks at those only,
     so that a turn costs what is placed in it, however many slaves are busy.
     """
-    may = slave.state is SlaveState.READY and not slave.saturated
+    may = is_open(slave)
     if may != (slave.instance in state.open):
         if may:
             state.open[slave.instance] = slave.slots

@@ -145,6 +145,12 @@ class Chaos:
         """Somebody else's work takes a slave's processors, or leaves them alone again."""
         self.rng.choice(self.world.slaves).cpu_percent = self.rng.choice((0.0, 90.0, 100.0, 100.0))
 
+    def revoke_slave(self) -> None:
+        """A slave's key is revoked by mistake, and is added again."""
+        slave, master = self.rng.choice(self.world.slaves), self.world.master
+        if master.alive and not master.paused:
+            master.revoke(slave.name, self.rng.uniform(0.5, 6.0))
+
     def stranger(self) -> None:
         """Somebody comes along who does not keep to the protocol."""
         world, rng = self.world, self.rng

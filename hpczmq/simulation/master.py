@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from hpczmq import limits, wire
-from hpczmq.messages import Chunk, Message
+from hpczmq.identity import KEY_BYTES, KeyRole, Member, newcomer
+from hpczmq.messages import Access, Chunk, Message
 from hpczmq.model import ANY_SLAVE, Policy, SlaveState
 from hpczmq.scheduler import Scheduler, invariants
 from hpczmq.scheduler.actions import (
@@ -21,13 +22,15 @@ from hpczmq.scheduler.actions import (
     Send,
     Store,
 )
-from hpczmq.scheduler.events import Event, Received, Tick, Turn, Unreachable
+from hpczmq.scheduler.events import AccessChanged, Event, Received, Tick, Turn, Unreachable
 from hpczmq.scheduler.placement import has_credit
 from hpczmq.simulation.node import Node, Setting
 from hpczmq.simulation.oracle import Oracle
 from hpczmq.simulation.work import plan
 from hpczmq.wire import Buffer
 
+#: What nodes are called, and the role of their keys; all others are admins.
+_ROLES = {"slave": KeyRole.SLAVE, "memoria": KeyRole.MEMORIA}
 #: Each so many steps ended jobs are checked too.
 _FULL_CHECK = 100
 
@@ -63,9 +66,25 @@ class MasterNode(Node):
         self.oracle.master = self.core
         #: Chunks by job and number: as they were made, and as they travel.
         self.chunks: dict[str, list[tuple[Chunk, Sequence[Buffer]]]] = {}
-        self._inbox: deque[tuple[bytes, Message, Sequence[Buffer]]] = deque()
+        self._inbox: deque[tuple[bytes, Message, Sequence[Buffer], str]] = deque()
         self._wakes = False
         self.setting.network.up = True
+        self.handle(AccessChanged(Access((), b""), frozenset()))
+
+    def revoke(self, name: str, for_s: float) -> None:
+        """Take a node's key away, for a while."""
+        self.trace(self.name, "revokes the key of", name, f"for {for_s:.2f} s")
+        self.setting.network.bar(name, for_s)
+        self.handle(AccessChanged(Access((), b""), frozenset({_key(name)})))
+
+    def _who(self, name: str) -> Member:
+        """Whose key a message came with: that of the node's name. Clients are admins, for each
+        fetches what another one has handed in; a stranger has got hold of such a key.
+        """
+        if name in self.setting.network.barred:
+            return newcomer(_key(name))
+        role = next((role for start, role in _ROLES.items() if name.startswith(start)), None)
+        return Member(name, role or KeyRole.ADMIN, _key(name))
 
     def crash(self) -> None:
         """Be gone, with the queue and every result."""
@@ -113,8 +132,8 @@ class MasterNode(Node):
             waits = not job.failed_on  # else it waits for another slave
             assert not (waits and idle), f"{job.id} waits, and {idle} have nothing to do"
 
-    def _arrives(self, peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:
-        self._inbox.append((peer, message, buffers))
+    def _arrives(self, peer: bytes, name: str, message: Message, buffers: Sequence[Buffer]) -> None:
+        self._inbox.append((peer, message, buffers, name))
         self._wake()
 
     def _wake(self) -> None:
@@ -126,7 +145,8 @@ class MasterNode(Node):
         """Once round: everything that has arrived, then placement."""
         self._wakes = False
         for _ in range(min(len(self._inbox), limits.messages_per_turn_max)):
-            self.handle(Received(*self._inbox.popleft()))
+            peer, message, buffers, name = self._inbox.popleft()
+            self.handle(Received(peer, message, buffers, self._who(name)))
         self.handle(Turn())
         if self._inbox:
             self._wake()
@@ -161,3 +181,7 @@ class MasterNode(Node):
             case _:
                 assert_never(action)
         return None
+
+
+def _key(name: str) -> bytes:
+    return name.encode().ljust(KEY_BYTES, b".")[:KEY_BYTES]

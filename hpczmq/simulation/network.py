@@ -118,8 +118,10 @@ class Network:
         self.weather = Weather()
         #: What is lost on purpose, in a directed test.
         self.censor: Censor | None = None
-        #: Takes what arrives at the master.
-        self.router: Callable[[bytes, Message, Sequence[Buffer]], None] = _nobody
+        #: Takes what arrives at the master, and from which node.
+        self.router: Callable[[bytes, str, Message, Sequence[Buffer]], None] = _nobody
+        #: Nodes whose key is none of the cluster's just now.
+        self.barred: set[str] = set()
         #: Whether there is a master to connect to.
         self.up = True
         #: Sockets in use, in the order of their making.
@@ -142,7 +144,7 @@ class Network:
             self.dealers.append(dealer)
 
         def connect() -> None:
-            if not self.up and not dealer.closed:
+            if (not self.up or dealer.name in self.barred) and not dealer.closed:
                 self.dial(dealer, 0.2)
             elif dealer.connection is None and not dealer.closed:
                 dealer.connection = Connection(self._rng.randbytes(5), self._reign)
@@ -190,6 +192,13 @@ class Network:
         self._peers.clear()
         for dealer in list(self.dealers):
             self.cut(dealer)
+
+    def bar(self, name: str, for_s: float) -> None:
+        """Let a node in no more, for a while."""
+        self.barred.add(name)
+        for dealer in [dealer for dealer in self.dealers if dealer.name == name]:
+            self.cut(dealer)
+        self._timeline.after(for_s, lambda: self.barred.discard(name))
 
     def stall(self, dealer: Dealer, for_s: float) -> None:
         """Hold up what is sent from now on; nothing is lost."""
@@ -242,7 +251,7 @@ class Network:
             if introduces:
                 connection.heard = max(connection.heard, hellos)
             if hellos >= connection.heard:
-                self.router(connection.peer, *_opened(frames, message))
+                self.router(connection.peer, dealer.name, *_opened(frames, message))
 
         for extra_s in self._copies(True, dealer, message):
             connection.up_s = self._arrival_s(connection.up_s, frames)
@@ -337,5 +346,5 @@ def _opened(frames: Sequence[bytes], sent: Message) -> tuple[Message, Sequence[B
     return message, buffers
 
 
-def _nobody(peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:
+def _nobody(peer: bytes, name: str, message: Message, buffers: Sequence[Buffer]) -> None:
     raise AssertionError("there is no master yet")

@@ -31,6 +31,7 @@ FAULTS = (
     "crash_memoria",
     "heat_slave",
     "stranger",
+    "revoke_slave",
 )
 
 

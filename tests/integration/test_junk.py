@@ -28,6 +28,11 @@ from tests.integration.pictures import LONG, same
 #: The same each time, so that a failure can be looked at again.
 RANDOM = random.Random(1)
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48)
+#: Sizes of frames that are never sent.
+SIZES = [number.to_bytes(8, "big") for number in (2**31, 2**62, 2**63, 2**64 - 1)]
+_READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+#: Somebody whom libzmq has let in.
+JOINED = GREETING + b"\x04" + bytes([len(_READY)]) + _READY
 #: What scanners, browsers and broken programs say.
 NOISE = [
     b"",
@@ -38,6 +43,10 @@ NOISE = [
     GREETING,
     GREETING + b"\x04\xff" + RANDOM.randbytes(300),
     GREETING + b"\x06" + (2**62).to_bytes(8, "big"),
+    GREETING + b"\x04\x1a" + _READY[:22] + b"\x7f\xff\xff\xff",
+    JOINED,
+    *[JOINED + flags + size for flags in (b"\x02", b"\x03", b"\x06") for size in SIZES],
+    JOINED + b"\x01\x00" * 3_000,
     *[RANDOM.randbytes(size) for size in (1, 9, 64, 65, 4_000)],
 ]
 #: Frames that arrive, and are no message.

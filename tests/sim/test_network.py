@@ -43,7 +43,7 @@ class Bench:
             self.unread.pop(0)()
         return self.read
 
-    def _routed(self, peer: bytes, message: Message, buffers: Sequence[Buffer]) -> None:
+    def _routed(self, peer: bytes, name: str, message: Message, buffers: Sequence[Buffer]) -> None:
         self.heard.append((peer, message))
 
     def _reads(self, message: Message, buffers: Sequence[Buffer]) -> None:

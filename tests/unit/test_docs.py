@@ -171,6 +171,36 @@ def test_every_dependency_has_its_reason() -> None:
     assert not missing
 
 
+def test_every_pinned_package_has_its_hash() -> None:
+    for name in ("constraints.txt", "constraints-run.txt"):
+        pinned = re.split(
+            r"\n(?=\S)", re.sub(r"^#.*\n", "", text(name), flags=re.MULTILINE).strip()
+        )
+        assert len(pinned) > 5
+        for package in pinned:
+            assert re.match(r"[\w.-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", package, re.DOTALL), (
+                package
+            )
+
+
+def test_every_defence_of_the_threat_model_has_a_test_that_is_there() -> None:
+    files = (ROOT / "tests").rglob("test_*.py")
+    names = {name for path in files for name in re.findall(r"def (test_\w+)", path.read_text())}
+    defended = re.findall(r"^\|.*\|.*\|(.*)\|$", text("docs/threat-model.md"), re.MULTILINE)
+    shown = [cell.strip() for cell in defended if cell.strip(" -") not in ("", "tests")]
+    assert len(shown) > 40
+    for cell in shown:
+        tests = re.findall(r"`([^`]*)`", cell)
+        assert tests or cell == "the same", cell
+        for test in tests:
+            if test.startswith("make "):
+                assert re.search(rf"^{test[5:]}:", text("Makefile"), re.MULTILINE), test
+            else:
+                cut = test.endswith("…")
+                meant = [n for n in names if (n.startswith(test[:-1]) if cut else n == test)]
+                assert len(meant) == 1, f"{test}: {meant}"
+
+
 def test_every_fragment_says_what_kind_of_change_it_is() -> None:
     for path in (ROOT / "changelog.d").iterdir():
         assert re.fullmatch(r"[\w-]+\.(added|changed|fixed|removed)\.md", path.name), path.name

@@ -1,16 +1,19 @@
-"""What all nodes share: when they stop."""
+"""What all nodes share: when they stop, and whom they cut off."""
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 
 import pytest
+import zmq
 
-from hpczmq import descriptors
+from hpczmq import descriptors, wire
 from hpczmq.config import Config
-from hpczmq.nodes.shell import Shell
+from hpczmq.messages import Reject
+from hpczmq.nodes.shell import Shell, nobody
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -85,3 +88,63 @@ def test_of_a_node_that_drains_the_first_sigterm_is_a_wish(exits: list[int]) -> 
     signal.raise_signal(signal.SIGTERM)
     assert exits == [128 + signal.SIGTERM]
     shell.sockets.close()
+
+
+def test_a_peer_that_floods_is_told_and_cut_off_and_others_are_not(shell: Shell) -> None:
+    router = shell.sockets.router("tcp://127.0.0.1:*")
+    with zmq.Context() as context, context.socket(zmq.DEALER) as loud:
+        quiet = context.socket(zmq.DEALER)
+        told = loud.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        for end in (loud, quiet):
+            end.linger = 0
+            end.connect(f"tcp://127.0.0.1:{router.port}")
+        quiet.send_multipart([b"no", b"message"])
+        codes: set[str] = set()
+        while not told.poll(0):
+            for _ in range(50):
+                if loud.poll(0, zmq.POLLOUT):
+                    loud.send_multipart([b"no", b"message"])
+            assert list(shell.messages(router, heads=1)) == []
+            shell.inspect(nobody, shell.clock.now())
+            while loud.poll(0):
+                message, _ = wire.decode(loud.recv_multipart())
+                assert isinstance(message, Reject)
+                codes.add(message.code)
+        assert "magic" in codes  # that it floods it may not have read
+        assert shell.quota.refused["flood"] >= 1
+        assert quiet.poll(10_000)
+        assert wire.decode(quiet.recv_multipart())[0] == Reject(
+            0, "magic", "not a message of hpczmq"
+        )
+        loud.disable_monitor()
+        told.close()
+        quiet.close()
+
+
+def test_a_door_that_is_held_answers_nobody_and_opens_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as early:
+        descriptors.hold(listener.fileno(), True)
+        early.setblocking(False)
+        early.connect_ex(listener.getsockname())  # over loopback it would be there by now
+        with pytest.raises(OSError, match="not connected"):
+            early.getpeername()
+        descriptors.hold(listener.fileno(), False)
+        with socket.create_connection(listener.getsockname(), timeout=10) as late:
+            assert late.getpeername() == listener.getsockname()
+
+
+def test_what_has_come_on_a_connection_that_is_cut_is_thrown_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        far = socket.create_connection(listener.getsockname(), timeout=10)
+        near, _ = listener.accept()
+        far.sendall(bytes(1_000))
+        assert descriptors.received_bytes(near.fileno()) == 1_000
+        other = descriptors.identity(listener.fileno())
+        descriptors.shut(near.fileno(), other)
+        near.setblocking(False)
+        assert near.recv(1) == b"\0"  # it was another one that was meant
+        descriptors.shut(near.fileno(), descriptors.identity(near.fileno()))
+        assert near.recv(1_000) == b""
+        near.close()
+        far.close()
+        assert descriptors.memory_bytes() > 0
