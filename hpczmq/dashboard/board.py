@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hpczmq import tables
 from hpczmq.happened import EventInfo
-from hpczmq.model import Alert, ClusterInfo, JobInfo, JobState, SlaveInfo, SlaveState
+from hpczmq.model import Alert, ClusterInfo, JobInfo, JobState, NodeMetrics, SlaveInfo, SlaveState
 
 if TYPE_CHECKING:
     from hpczmq.dashboard.canvas import Canvas
@@ -99,6 +99,8 @@ class Board:
         #: None: no memoria has answered; then `mute` says why.
         self.alerts: Sequence[Alert] | None = None
         self.mute = ""
+        #: Load of each core, 0..100, by node.
+        self.cores: dict[str, Sequence[float]] = {}
         self.events: Sequence[EventInfo] = ()
         #: When the events were told: their ages are of then.
         self.events_s = 0.0
@@ -140,6 +142,11 @@ class Board:
     def saw_alerts(self, rows: Sequence[Alert]) -> None:
         """What is wrong, by a memoria."""
         self.alerts, self.mute = rows, ""
+
+    def saw_metrics(self, rows: Sequence[NodeMetrics]) -> None:
+        """What nodes measure beside their heartbeats, by a memoria."""
+        vitals = {row.node: getattr(row, "vitals", None) for row in rows}
+        self.cores = {name: getattr(found, "cores_percent", ()) for name, found in vitals.items()}
 
     def saw_events(self, rows: Sequence[EventInfo], now: float) -> None:
         """What happened lately, oldest first."""

@@ -5,7 +5,6 @@ Whatever came from elsewhere goes through `plain.shown`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import islice
 from typing import Final
 
@@ -66,7 +65,7 @@ def _slave(board: Board, row: SlaveInfo, width: int, name_width: int) -> Line:
         return [*name, (gone, _STATES[row.state])]
     memory = metrics.memory_percent
     line = [
-        *name, *_cpu(row, 8 if width < 100 else _CORES_SHOWN),
+        *name, *_cpu(board, row, 8 if width < 100 else _CORES_SHOWN),
         (f" {metrics.cpu_percent:3.0f}%", lines.level(metrics.cpu_percent)),
         (" mem", "dim"), (f"{memory:3.0f}%", lines.level(memory)),
         (cut(f"{metrics.latency_s * 1e3:.1f}ms", 8, right=True), ""),
@@ -83,9 +82,9 @@ def _slave(board: Board, row: SlaveInfo, width: int, name_width: int) -> Line:
     return line
 
 
-def _cpu(row: SlaveInfo, width: int) -> Line:
+def _cpu(board: Board, row: SlaveInfo, width: int) -> Line:
     """A bar for each core; one for all where they are many, or not told apart."""
-    cores: Sequence[float] = getattr(row.metrics, "cores_percent", ())
+    cores = board.cores.get(row.name, ())
     if 0 < len(cores) <= width:
         return [*lines.columns(cores), (" " * (width - len(cores)), "")]
     percent = row.metrics.cpu_percent

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -92,14 +91,15 @@ class Questions:
         return told
 
 
-def ask_alerts(client: Client) -> Told:
-    """What is wrong, or why nobody says so."""
+def ask_memorias(client: Client) -> list[Told]:
+    """What is wrong, and what nodes measure beside their heartbeats; or why nobody says so."""
     try:
         alerts = client.alerts()
+        nodes = client.metrics()
     except HpczmqError as error:
         why = str(error)
-        return lambda board: board.no_alerts(why)
-    return lambda board: board.saw_alerts(alerts)
+        return [lambda board: board.no_alerts(why)]
+    return [lambda board: board.saw_alerts(alerts), lambda board: board.saw_metrics(nodes)]
 
 
 class Overlook:
@@ -145,7 +145,7 @@ def once(client: Client) -> Board:
     """A board for a single frame: two looks, for the rates, and the picture as far as it is."""
     clock, board = Clock(), Board(client.address)
     questions, overlook = Questions(client, clock), Overlook(client)
-    for told in (*questions.ask(), ask_alerts(client)):
+    for told in (*questions.ask(), *ask_memorias(client)):
         told(board)
     overlook.follow(board, "")
     row = board.pictured("")
@@ -253,6 +253,7 @@ class Watch:
 
     def _poll_memorias(self) -> None:
         while not self._until.is_set():
-            with suppress(HpczmqError):
-                self._news.put(ask_alerts(self._client))
-            self._until.wait(max(_ALERTS_S, self._interval_s))
+            for told in ask_memorias(self._client):
+                self._news.put(told)
+            rows_s = len(self.board.slaves) / _ROWS_PER_S
+            self._until.wait(max(_ALERTS_S, self._interval_s, rows_s))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from hpczmq.happened import EventInfo
 from hpczmq.kernels import get
 from hpczmq.kernels.base import CancelFlag
 from hpczmq.mapping import Drawing
-from hpczmq.model import JobState, SlaveState
+from hpczmq.model import JobState, Metrics, NodeMetrics, SlaveState
 from hpczmq.observing import as_svg
 from hpczmq.palettes import Look
 from tests.unit.test_board import alert, cluster, job, slave
@@ -125,14 +124,13 @@ def test_a_master_that_is_away_is_told_with_what_it_said_last() -> None:
 
 
 def test_cores_have_a_bar_each_where_they_are_told_apart_and_few() -> None:
-    made, row = board(picture=False), slave("many")
-
-    class Cores:
-        cpu_percent, memory_percent, latency_s, slots_busy, tasks_done = 50.0, 1.0, 0.0, 1, 1
-        cores_percent = (0.0, 50.0, 100.0)
-
-    made.saw_slaves([replace(row, metrics=Cores())], 2.0)  # type: ignore[arg-type]
-    assert any("▁▄█" in line for line in drawn(made, 80, 24))
+    made = board(picture=False)
+    made.cores = {"s1": (0.0, 50.0, 100.0), "s2": 9 * (50.0,)}
+    one, two = (next(s for s in drawn(made, 80, 24) if f"● {name}" in s) for name in ("s1", "s2"))
+    assert "▁▄█" in one
+    assert "▄" not in two, "eight is what there is room for"
+    made.saw_metrics([NodeMetrics("s1", 0.0, Metrics())])
+    assert not made.cores["s1"]
 
 
 def test_without_colours_the_picture_is_made_of_letters() -> None:
