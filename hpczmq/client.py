@@ -15,7 +15,8 @@ from hpczmq import addresses, asking, config, credentials, keyfiles, limits, par
 from hpczmq.asking import refusal
 from hpczmq.endpoint import Trouble
 from hpczmq.errors import HpczmqError, LocalError, NoCluster, NotAllowed, ParameterError, Refused
-from hpczmq.futures import JobFuture, MapSink, TaskFuture
+from hpczmq.futures import JobFuture, MapSink, Sink, TaskFuture
+from hpczmq.happened import EventInfo
 from hpczmq.items import Items
 from hpczmq.kernels import get
 from hpczmq.messages import (
@@ -26,6 +27,7 @@ from hpczmq.messages import (
     ClusterAnswer,
     Done,
     Drain,
+    EventsAnswer,
     ExplainAnswer,
     HistoryAnswer,
     JobsAnswer,
@@ -38,6 +40,7 @@ from hpczmq.messages import (
     SlavesAnswer,
     Submit,
     Submitted,
+    TraceAnswer,
 )
 from hpczmq.model import About, Alert, ClusterInfo, Job, JobInfo, NodeMetrics, Requires, SlaveInfo
 from hpczmq.pump import Pump
@@ -142,6 +145,16 @@ class Client:
             raise self._kept_out(Trouble.KEY)
         if away_s > self.timeout_s:
             raise NoCluster(f"{self.address}: the master has been away for {away_s:.0f} s")
+
+    @property
+    def away_s(self) -> float:
+        """How long the master has been away; 0 while it is here."""
+        return self._pump.away_s
+
+    def look_on(self, id: str, sink: Sink) -> Callable[[], None]:
+        """Have a job's results pass through a sink that keeps none; gives back what ends it."""
+        self._pump.follow(id, sink, keeps=False)
+        return lambda: self._pump.unfollow(id)
 
     # --- Work ---------------------------------------------------------------------------------
 
@@ -280,6 +293,14 @@ class Client:
     def explain(self, id: str) -> ExplainAnswer:
         """Why a job ("j1") or one of its tasks ("j1/3") waits, failed, or was run again."""
         return self._ask(Ask(0, About.EXPLAIN, (id,)), ExplainAnswer)
+
+    def events(self, nodes: Iterable[str] = ()) -> tuple[EventInfo, ...]:
+        """What happened lately, oldest first, on all nodes or these."""
+        return self._ask(Ask(0, About.EVENTS, tuple(nodes)), EventsAnswer).events
+
+    def trace(self, id: str) -> TraceAnswer:
+        """Where and when the tasks of a job ran."""
+        return self._ask(Ask(0, About.TRACE, (id,)), TraceAnswer)
 
     def cancel(self, ids: Iterable[str]) -> tuple[str, ...]:
         """End jobs; gives back those that had not ended by themselves."""

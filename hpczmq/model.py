@@ -85,6 +85,8 @@ class About(IntEnum):
     METRICS = 4
     ALERTS = 5
     EXPLAIN = 6
+    EVENTS = 7
+    TRACE = 8
 
 
 Labels = Annotated[tuple[Name, ...], Bounds(0, limits.labels_max)]

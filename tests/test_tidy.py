@@ -45,8 +45,9 @@ MAY_IMPORT = {
     "config": "model needs",
     "guard": "identity",
     # What is said, and how.
+    "happened": "model",
     "items": "model",
-    "messages": "identity items model",
+    "messages": "happened identity items model",
     "roles": "identity messages model",
     "wire": "items messages model",
     "arrays": "wire",
@@ -64,7 +65,7 @@ MAY_IMPORT = {
     "history": "messages metrics",
     "filling": "history messages model",
     "memory": "alerts filling history membership messages model",
-    "scheduler": "alerts identity items messages model quota roles",
+    "scheduler": "alerts happened identity items messages model quota roles",
     "nodes": "addresses alerts arrays cgroup clock config confine cores credentials descriptors"
     " endpoint history identity items kernels keyfiles keyring line membership memory messages"
     " model needs partition quota roles scheduler spawn transport wire worker",
@@ -91,8 +92,8 @@ MAY_IMPORT = {
     "futures": "arrays assembler kernels model wire",
     "pump": "clock endpoint futures keyfiles line messages session transport wire",
     "asking": "clock endpoint messages transport wire",
-    "client": "addresses asking assembler config credentials endpoint futures items kernels"
-    " keyfiles messages model partition pump session wire",
+    "client": "addresses asking assembler config credentials endpoint futures happened items"
+    " kernels keyfiles messages model partition pump session wire",
     "aio": "client futures messages model",
     "cluster": "addresses client config cores credentials model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
@@ -102,16 +103,22 @@ MAY_IMPORT = {
     "keycommands": "clock config identity keyfiles keyring options output tables",
     "launchers": "config nodes options",
     "output": "jsontext wire",
-    "tables": "batch doctor messages model wire",
+    "tables": "batch doctor happened messages metrics model wire",
     "plots": "",
     "looking_back": "asking metrics plots tables",
     "progress": "batch clock futures model tables",
-    "dashboard": "client messages model tables",
+    "dashboard": "client clock futures happened interrupts kernels mapping model palettes tables"
+    " wire",
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "addresses asking atomic batch client clock config credentials dashboard doctor"
+    "commands": "addresses asking atomic batch client clock config credentials doctor"
     " imagefile kernels looking_back messages model output palettes progress results tables",
+    "lanes": "happened messages",
+    "tracing": "happened lanes messages",
+    "report": "happened lanes mapping messages model palettes png tables",
+    "observing": "atomic client commands dashboard jsontext kernels messages model options report"
+    " tables tracing",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}
@@ -125,7 +132,6 @@ IMPURE = {"asyncio", "logging", "os", "random", "socket", "threading", "time", "
 #: Where `print` is the work itself. Everywhere else it would spoil what a command prints.
 MAY_PRINT = {
     "cli",
-    "dashboard",
     "progress",
     "nodes.__main__",
     "nodes.shell",

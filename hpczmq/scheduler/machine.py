@@ -64,6 +64,7 @@ from hpczmq.scheduler import (
     access,
     admission,
     alarms,
+    chronicle,
     delivery,
     floods,
     ledger,
@@ -128,7 +129,7 @@ class Scheduler:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
-        self.state.actions = []
+        self.state.actions, self.state.now_s = [], now
         match event:
             case Received():
                 self._received(event, now)
@@ -387,6 +388,7 @@ class Scheduler:
             reason = f"policy {wish.policy} is not known: use one of {', '.join(known)}"
             return Reject(wish.request, "policy", _cut(reason))
         self._control(policy=wish.policy)
+        chronicle.record(self.state, "policy", f"the policy is {wish.policy}")
         return Done(wish.request, (wish.policy,))
 
     def _control(self, policy: str | None = None, closing: bool = False) -> None:
