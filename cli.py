@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from hpczmq import atomic, batch, commands, demo, forecasting, keycommands, launchers
+from hpczmq import atomic, batch, commands, demo, forecasting, keycommands, launchers, observing
 from hpczmq._version import __version__
 from hpczmq.errors import HpczmqError, LocalError, RemoteError
 from hpczmq.model import Job, Policy
@@ -289,18 +289,10 @@ def alerts(
     return commands.alerts(commands.Target(master, timeout, json), words or (), every)
 
 
-@command("top", "monitorear")
-def top(
-    interval: Annotated[
-        float, typer.Option("--interval", "--intervalo", metavar="S", help="Seconds a frame.")
-    ] = 1.0,
-    once: Annotated[bool, typer.Option("--once", help="Print one frame.")] = False,
-    master: Master = None,
-    timeout: Timeout = None,
-    json: Json = False,
-) -> int:
-    """The live dashboard; Ctrl-C ends it."""
-    return commands.top(commands.Target(master, timeout, json), interval, once)
+command("top", "monitorear")(observing.top)
+command("events", "eventos")(observing.events)
+command("trace", "traza")(observing.trace)
+command("report", "informe")(observing.report)
 
 
 @command("ping")

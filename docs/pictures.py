@@ -2,7 +2,8 @@
 
     docs/images/julia.png       a Julia set, as `hpczmq render` draws it
     docs/images/progress.svg    the bars of `hpczmq run examples/trabajos.txt`, part of the way
-    docs/images/top.svg         what `hpczmq top --once` would print at that moment
+    docs/images/top.svg         what `hpczmq top --svg` would draw at that moment
+    docs/images/report.png      the page that `hpczmq report` writes, where Chromium is installed
     docs/images/results.svg     what `hpczmq demo` prints at its end
 
 Nothing is staged: a cluster of this machine computes, and what it says is drawn. It takes a
@@ -14,19 +15,25 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 import hpczmq
-from hpczmq import batch, dashboard
+from hpczmq import batch
+from hpczmq.dashboard import shell
+from hpczmq.dashboard.frame import Frame
+from hpczmq.dashboard.screen import Screen
 from hpczmq.futures import JobFuture
+from hpczmq.observing import as_svg
 from hpczmq.palettes import Look
 from hpczmq.progress import BatchProgress
 from hpczmq.results import ResultWriter
@@ -37,7 +44,7 @@ IMAGES = ROOT / "docs" / "images"
 RENDER = "render --width 1200 --height 600 --half-width 1.8 -o julia.png"
 RUN = "run examples/trabajos.txt"
 #: Characters a line: as few as it takes to fold nothing, so that the letters stay large.
-PROGRESS_COLUMNS, TOP_COLUMNS = 108, 138
+PROGRESS_COLUMNS, TOP_COLUMNS, TOP_LINES = 108, 110, 34
 
 
 class Enough(Exception):
@@ -62,9 +69,11 @@ class Photographer(BatchProgress):
         super().look()
         done = sum(job.done() for job in self._jobs)
         if done == 4 and any(0.3 < job.arrived_tasks / job.tasks < 1.0 for job in self._jobs):
-            frame = dashboard.frame(dashboard.look(self._client))
             draw("progress.svg", RUN, self._progress.get_renderable(), PROGRESS_COLUMNS)
-            draw("top.svg", "top --once", frame, TOP_COLUMNS)
+            with hpczmq.Client(self._client.address) as other:  # who looks on, and keeps nothing
+                board = shell.once(other)
+            frame = Frame(board, Screen(), board.events_s, height=TOP_LINES)
+            (IMAGES / "top.svg").write_text(as_svg(frame, TOP_COLUMNS, "hpczmq top", "top"))
             raise Enough
 
 
@@ -110,6 +119,29 @@ def command(*arguments: str, columns: int, folder: Path) -> Text:
     return Text.from_ansi(done.stdout.strip("\n"))
 
 
+def browse(client: hpczmq.Client, folder: Path) -> None:
+    """Have a browser draw the report of a job that a few workers were busy with for a second."""
+    if shutil.which("chromium") is None:
+        print("no chromium: docs/images/report.png stays as it is")
+        return
+    params = {"width": 2400, "height": 1800, "iterations": 2000, "algorithm": "Numpy", "tile": 128}
+    job = client.submit(hpczmq.Job("julia", params | {"c_re": -0.8, "c_im": 0.156}, "dendrite"))
+    job.result()
+    environment = os.environ | {"HPCZMQ_MASTER": client.address, "PYTHONPATH": str(ROOT)}
+    written = [sys.executable, "-m", "hpczmq.cli", "report", job.id, "-o", "report.html"]
+    subprocess.run(written, cwd=folder, env=environment, check=True)
+    browser = ("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
+    size, kept = "--window-size=1150,2050", f"--user-data-dir={folder / 'profile'}"
+    picture = f"--screenshot={IMAGES / 'report.png'}"
+    page = (folder / "report.html").as_uri()
+    subprocess.run([*browser, size, kept, picture, page], check=True, stderr=subprocess.DEVNULL)
+    with Image.open(IMAGES / "report.png") as drawn:  # a third of the size, and looks the same
+        few = drawn.convert("RGB").quantize(
+            256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+        )
+    few.save(IMAGES / "report.png", optimize=True)
+
+
 def main() -> None:
     """Make all of them."""
     IMAGES.mkdir(exist_ok=True)
@@ -128,6 +160,7 @@ def main() -> None:
             hpczmq.Client(cluster.address) as client,
             Photographer(client) as photographer,
         ):
+            browse(client, folder)
             try:
                 batch.run(jobs, client, writer, photographer, Look(), cluster.check)
             except Enough:

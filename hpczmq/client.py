@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import addresses, asking, config, credentials, keyfiles, limits, partition, wire
+from hpczmq import addresses, config, credentials, keyfiles, limits, partition, wire
 from hpczmq.asking import refusal
 from hpczmq.endpoint import Trouble
 from hpczmq.errors import (
@@ -21,25 +21,22 @@ from hpczmq.errors import (
     NotAllowed,
     ParameterError,
     Refused,
-    shown,
 )
-from hpczmq.futures import JobFuture, MapSink, TaskFuture
+from hpczmq.futures import JobFuture, MapSink, Sink, TaskFuture
+from hpczmq.happened import EventInfo
 from hpczmq.items import Items
 from hpczmq.kernels import get
+from hpczmq.memorias import AsksMemorias
 from hpczmq.messages import (
-    Acknowledge,
-    AlertsAnswer,
     Ask,
-    AskHistory,
     Cancel,
     ClusterAnswer,
     Done,
     Drain,
+    EventsAnswer,
     ExplainAnswer,
-    HistoryAnswer,
     JobsAnswer,
     Message,
-    MetricsAnswer,
     Ping,
     Pong,
     Reject,
@@ -47,19 +44,18 @@ from hpczmq.messages import (
     SlavesAnswer,
     Submit,
     Submitted,
+    TraceAnswer,
 )
-from hpczmq.model import About, Alert, ClusterInfo, Job, JobInfo, NodeMetrics, Requires, SlaveInfo
+from hpczmq.model import About, ClusterInfo, Job, JobInfo, Requires, SlaveInfo
 from hpczmq.pump import Pump
 from hpczmq.session import Request
 
 M = TypeVar("M", bound=Message)
-#: How long memorias may take to answer, in seconds; all are asked at once, the first one counts.
-_MEMORIA_S = 2.0
 #: Where the array of the job with this id is to stand.
 PathOf = Callable[[str], Path]
 
 
-class Client:
+class Client(AsksMemorias):
     """A connection to a master. Use it as a context manager; it may be shared by threads.
 
     Args:
@@ -151,6 +147,16 @@ class Client:
             raise self._kept_out(Trouble.KEY)
         if away_s > self.timeout_s:
             raise NoCluster(f"{self.address}: the master has been away for {away_s:.0f} s")
+
+    @property
+    def away_s(self) -> float:
+        """How long the master has been away; 0 while it is here."""
+        return self._pump.away_s
+
+    def look_on(self, id: str, sink: Sink) -> Callable[[], None]:
+        """Have a job's results pass through a sink that keeps none; gives back what ends it."""
+        self._pump.follow(id, sink, keeps=False)
+        return lambda: self._pump.unfollow(id)
 
     # --- Work ---------------------------------------------------------------------------------
 
@@ -290,6 +296,14 @@ class Client:
         """Why a job ("j1") or one of its tasks ("j1/3") waits, failed, or was run again."""
         return self._ask(Ask(0, About.EXPLAIN, (id,)), ExplainAnswer)
 
+    def events(self, nodes: Iterable[str] = ()) -> tuple[EventInfo, ...]:
+        """What happened lately, oldest first, on all nodes or these."""
+        return self._ask(Ask(0, About.EVENTS, tuple(nodes)), EventsAnswer).events
+
+    def trace(self, id: str) -> TraceAnswer:
+        """Where and when the tasks of a job ran."""
+        return self._ask(Ask(0, About.TRACE, (id,)), TraceAnswer)
+
     def cancel(self, ids: Iterable[str]) -> tuple[str, ...]:
         """End jobs; gives back those that had not ended by themselves."""
         return self._ask(Cancel(0, tuple(ids)), Done).names
@@ -313,92 +327,6 @@ class Client:
     def ping(self) -> Pong:
         """A sign of life of the master."""
         return self._ask(Ping(0), Pong)
-
-    def metrics(self, nodes: Iterable[str] = ()) -> tuple[NodeMetrics, ...]:
-        """The newest metrics of each node, from a memoria."""
-        return self._ask_memoria(About.METRICS, tuple(nodes), MetricsAnswer).nodes
-
-    def history(
-        self,
-        since_s: float,
-        until_s: float = 1e12,
-        *,
-        step_s: float = 0.0,
-        nodes: Iterable[str] = (),
-    ) -> asking.History:
-        """The past of nodes, from a memoria.
-
-        Args:
-            since_s, until_s: from when to when, in seconds since 1970.
-            step_s: the resolution that will do, in seconds; 0: the finest that is kept for so long.
-            nodes: which ones; none: all.
-
-        Returns:
-            By node a row for each moment, oldest first: `at_s`, and each of the metrics.
-        """
-        addresses = self.status().memorias
-        ask = AskHistory(0, max(0.0, since_s), until_s, step_s, tuple(nodes))
-        return asking.history(
-            ask, lambda of, page: self._ask_nodes(of or addresses, page, HistoryAnswer)
-        )
-
-    def alerts(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
-        """What is wrong now, from a memoria."""
-        return self._ask_memoria(About.ALERTS, tuple(nodes), AlertsAnswer).alerts
-
-    def alert_log(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
-        """Alerts that are over, pending and active, from a memoria, in this order."""
-        return self._ask_memoria(About.ALERT_LOG, tuple(nodes), AlertsAnswer).alerts
-
-    def acknowledge(self, ids: Iterable[str]) -> tuple[Alert, ...]:
-        """Say to all memorias that somebody looks after these alerts; gives back those that are.
-
-        Raises:
-            Refused: one of them is not active.
-            NoCluster: no memoria answered.
-        """
-        wanted = tuple(dict.fromkeys(ids))
-        found: dict[str, Alert] = {}
-        answered = 0
-        addresses = self.status().memorias
-        for address in addresses:
-            with suppress(NoCluster):
-                patience_s = min(self.timeout_s, _MEMORIA_S)
-                order = Acknowledge(0, wanted)
-                keys = self._keys.keys if self._keys else None
-                told, _ = asking.ask_node(
-                    address, order, AlertsAnswer, patience_s, keys, self._insecure
-                )
-                found |= {alert.id: alert for alert in told.alerts}
-                answered += 1
-        if not answered:
-            raise NoCluster(
-                f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
-            )
-        missing = [shown(id) for id in wanted if id not in found]
-        if missing:
-            remedy = "`hpczmq alerts` lists those that are active"
-            raise Refused("unknown alert", f"no alert {', '.join(missing)} is active: {remedy}")
-        return tuple(found.values())
-
-    def _ask_memoria(self, about: About, names: tuple[str, ...], kind: type[M]) -> M:
-        return self._ask_nodes(self.status().memorias, Ask(0, about, names), kind)[0]
-
-    def _ask_nodes(
-        self, addresses: Sequence[str], request: Ask | AskHistory, kind: type[M]
-    ) -> tuple[M, str]:
-        """The first answer of some memorias, and whose it is."""
-        try:
-            patience_s = min(self.timeout_s, _MEMORIA_S)
-            keys = self._keys.keys if self._keys else None
-            answer, _, address = asking.ask_any(
-                addresses, request, kind, patience_s, keys, self._insecure
-            )
-            return answer, address
-        except NoCluster:
-            raise NoCluster(
-                f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
-            ) from None
 
     def _ask(self, request: Request, kind: type[M]) -> M:
         if threading.current_thread() is self._pump:

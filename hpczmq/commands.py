@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from hpczmq import addresses, atomic, batch, config, credentials, dashboard, limits, tables
+from hpczmq import addresses, atomic, batch, config, credentials, limits, tables
 from hpczmq.asking import ask_node
 from hpczmq.client import Client
 from hpczmq.clock import Clock
@@ -395,19 +394,3 @@ def doctor(target: Target) -> int:
     found = findings(cluster if target.settings.master else None)
     target.output.show(tables.findings(found), found)
     return 1 if any(finding.remedy for finding in found) else 0
-
-
-def top(target: Target, interval_s: float, once: bool) -> int:
-    """The live dashboard."""
-    if not 0.05 <= interval_s <= 3600:
-        raise ParameterError("interval", interval_s, "must be 0.05..3600 seconds")
-    with target.client() as client:
-        if once or target.output.as_json:
-            view = dashboard.look(client)
-            target.output.show(dashboard.frame(view), view)
-            return 0
-        stop = threading.Event()
-        signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-        with suppress(KeyboardInterrupt):  # which is how one leaves it
-            dashboard.watch(client, target.output.out, interval_s, stop)
-    return 0

@@ -17,6 +17,8 @@ EXIT_CODE = 130
 #: Shows the cursor that a bar hides, and leaves the screen of `top`. Not 1049: where that screen
 #: is not in use it still moves the cursor, over what was printed before.
 _TERMINAL_BACK = b"\x1b[?1047l\x1b[?25h"
+#: What else the end at once has to undo; quick, and without a raise.
+undo: list[Callable[[], None]] = []
 
 
 def install(clean_up: Callable[[], None]) -> None:
@@ -36,6 +38,8 @@ def install(clean_up: Callable[[], None]) -> None:
 
     def at_once(number: int, frame: object) -> None:
         clean_up()
+        for take_back in undo:
+            take_back()
         for stream in (1, 2):
             if os.isatty(stream):
                 os.write(stream, _TERMINAL_BACK)

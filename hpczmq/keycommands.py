@@ -16,7 +16,7 @@ from hpczmq.errors import ConfigError, ParameterError, shown
 from hpczmq.identity import GIVEN, fingerprint, role_of
 from hpczmq.keyring import Keyring, Row
 from hpczmq.limits import rotation_s_max
-from hpczmq.options import Json
+from hpczmq.options import Json, seconds_of
 from hpczmq.output import Output
 from hpczmq.tables import table
 
@@ -30,7 +30,6 @@ Keys = Annotated[
 ]
 KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is.")]
 Role = Annotated[str, typer.Option("--role", "--rol", help=", ".join(GIVEN))]
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def command(name: str, other: str) -> Callable[[F], F]:
@@ -128,7 +127,7 @@ def rotate(
     """Give the cluster another key. Until it serves, all who are there learn of it, and who joins
     knows both.
     """
-    after_s = _seconds("after", after)
+    after_s = seconds_of("after", after)
     if not 0 <= after_s <= rotation_s_max:
         raise ParameterError("after", after, "must be up to a year: 90s, 2h, 7d")
     cluster = Keyring(_folder(keys)).rotate(after_s, Clock().wall())
@@ -151,7 +150,7 @@ def token(
 ) -> int:
     """Make a token by which nodes join, and get a key of their own."""
     ring, now = Keyring(_folder(keys)), Clock().wall()
-    made = ring.token(role_of(role), _seconds("expires", expires), uses, now)
+    made = ring.token(role_of(role), seconds_of("expires", expires), uses, now)
     key = fingerprint(ring.cluster.at(now).public)
     text = (
         f"{made}\nthere: HPCZMQ_TOKEN={made} HPCZMQ_FINGERPRINT={key} hpczmq {role} --master ADDR"
@@ -180,12 +179,3 @@ def _facts(row: Row) -> dict[str, Any]:
 
 def _day(wall: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall))
-
-
-def _seconds(option: str, text: str) -> float:
-    """Seconds of what people call a time: 90, 90s, 30m, 1h, 7d."""
-    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-    try:
-        return float(number) * _UNITS[unit]
-    except ValueError:
-        raise ParameterError(option, text, "must be a time: 90s, 30m, 1h, 7d") from None

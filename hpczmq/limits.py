@@ -103,6 +103,8 @@ png_pixels_max: Final = 1 << 27
 overview_side_pixels_max: Final = 4096
 #: A tile's side in a TIFF file: 256 KiB of pixels, of which a window shows a dozen or two.
 tiff_tile_pixels: Final = 512
+#: Counts of an image that `top` looks at: all of them come over the network.
+overlooked_bytes_max: Final = 256 * MIB
 
 # --- Liveness ---------------------------------------------------------------------------------
 
@@ -164,8 +166,7 @@ slots_max: Final = 1024
 #: comes then is refused, and told so. One costs the master some 30 KB.
 slaves_max: Final = 20_000
 clients_max: Final = 10_000
-#: What a slave keeps for a master that does not acknowledge it: beyond this no new lease is
-#: begun. What runs goes on, and is kept too.
+#: What a slave keeps for a master that acknowledges nothing: past it only what runs goes on.
 kept_bytes_max: Final = 256 * MIB
 #: A task that killed its worker so often has failed.
 crash_limit: Final = 3
@@ -184,6 +185,10 @@ quarantine_window_s: Final = 600.0
 probation_s: Final = 300.0
 #: Attempts that a job remembers: those that went wrong, and what became of their tasks.
 attempts_kept_max: Final = 100
+#: Starts of tasks whose times a job remembers, and all jobs; 43 bytes each. And events, of 300.
+spans_per_job_max: Final = 50_000
+spans_kept_max: Final = 200_000
+events_kept_max: Final = 2_000
 #: The last lines that a worker printed during an attempt, and how much of each.
 log_lines_max: Final = 50
 log_line_chars_max: Final = 200
@@ -193,8 +198,7 @@ log_chars_max: Final = 8 * MIB
 log_told_chars_max: Final = 3 * KIB
 #: Finished tasks are reported after so long at the latest, while the lease goes on.
 report_flush_s: Final = 0.02
-#: Results held back for company are sent when they are this large together: what a slave copies
-#: in a millisecond or two.
+#: Results held back for company are sent at this size: a slave copies it in a millisecond or two.
 report_held_bytes_max: Final = 4 * MIB
 #: A new worker process may take so long to say that it is ready.
 worker_start_s: Final = 30.0
@@ -229,8 +233,7 @@ stumbles_max: Final = 3
 #: Chunks of results that a client may have on their way for one job.
 chunk_credit: Final = 64
 #: Bytes of results that one client may have on their way: what waits for one that does not read.
-#: More than a fast network has on its way (1 GB/s for 10 ms), and little beside the master. One
-#: chunk may be larger, and goes alone.
+#: More than a fast network has on its way (1 GB/s for 10 ms). A larger chunk goes alone.
 client_backlog_bytes_max: Final = 16 * MIB
 #: The same for all clients together; past it each may have one chunk on its way.
 clients_backlog_bytes_max: Final = 256 * MIB
@@ -307,8 +310,7 @@ refusals_logged_s: Final = 60.0
 #: Bytes on one connection without an end of the message. libzmq keeps all frames of a message
 #: until the last has come, and its own bounds are for single frames and whole messages.
 message_bytes_max: Final = 256 * MIB
-#: News of connections that are read in one tick, of each bound socket: a tick is soon over, and a
-#: storm of strangers too.
+#: News of connections read in one tick, of each bound socket: it is soon over, storm or not.
 connections_told_max: Final = 2_000
 #: The same of who is no member: a hello has no more. And of all connections of a socket together:
 #: the sixteen largest submits at once.

@@ -86,7 +86,9 @@ class About(IntEnum):
     METRICS = 4
     ALERTS = 5
     EXPLAIN = 6
-    ALERT_LOG = 7  # of a memoria: pending and cleared ones too
+    EVENTS = 7
+    TRACE = 8
+    ALERT_LOG = 9  # of a memoria: pending and cleared ones too
 
 
 Labels = Annotated[tuple[Name, ...], Bounds(0, limits.labels_max)]

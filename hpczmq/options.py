@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hpczmq.errors import ConfigError
+from hpczmq.errors import ConfigError, ParameterError
 from hpczmq.palettes import MAPPINGS, PALETTES
 
 Master = Annotated[
@@ -54,6 +54,12 @@ Fingerprint = Annotated[
 ]
 LogLevel = Annotated[str | None, typer.Option("--log-level", help="debug, info, warning or error.")]
 
+Since = Annotated[
+    str | None,
+    typer.Option("--since", "--desde", metavar="TIME", help="Of the last 90s, 30m, 1h, 7d."),
+]
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
 
 def pair(option: str, text: str | None, first: str, second: str) -> dict[str, float]:
     """Two parameters of an option that takes two numbers; none if it was not given."""
@@ -64,3 +70,12 @@ def pair(option: str, text: str | None, first: str, second: str) -> dict[str, fl
     except ValueError:
         raise ConfigError(f"{option} = {text}: must be two numbers, like -0.8,0.156") from None
     return {first: a, second: b}
+
+
+def seconds_of(option: str, text: str) -> float:
+    """Seconds of what people call a time: 90, 90s, 30m, 1h, 7d."""
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+    try:
+        return float(number) * _UNITS[unit]
+    except ValueError:
+        raise ParameterError(option, text, "must be a time: 90s, 30m, 1h, 7d") from None

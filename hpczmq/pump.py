@@ -119,8 +119,8 @@ class Pump(threading.Thread):
         """Where the outcomes of a job go, while they come."""
         return self._sinks.get(job)
 
-    def follow(self, job: str, sink: Sink) -> None:
-        """Have the outcomes of a job go to a sink.
+    def follow(self, job: str, sink: Sink, keeps: bool = True) -> None:
+        """Have the outcomes of a job go to a sink, which keeps them, or only looks at them.
 
         Raises:
             Refused: this client follows the job already; there is one future for it.
@@ -129,7 +129,7 @@ class Pump(threading.Thread):
             if job in self._sinks:
                 raise Refused("followed", f"{job}: this client follows it already: keep its future")
             self._sinks[job] = sink
-        self._leave(Follow(job))
+        self._leave(Follow(job, keeps))
 
     def unfollow(self, job: str) -> None:
         """Nobody wants the outcomes of a job any more."""

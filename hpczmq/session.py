@@ -76,9 +76,11 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """The user wants the results of a job, from the first on."""
+    """The user wants the results of a job, from the first on. Who does not keep them only looks:
+    then the master must not take them for safe."""
 
     job: str
+    keeps: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,8 @@ class Pending:
 class Followed:
     """A job whose chunks are wanted."""
 
+    #: Whether they are kept here.
+    keeps: bool = True
     #: The next chunk that is wanted, and the first one that was not asked for yet.
     cursor: int = 0
     asked: int = 0
@@ -217,8 +221,8 @@ class Session:
                 self._tick(now)
             case GiveUp(token):
                 self._give_up(token)
-            case Follow(job):
-                self.followed.setdefault(job, Followed())
+            case Follow(job, keeps):
+                self.followed.setdefault(job, Followed(keeps))
                 self._tick(now)
             case Unfollow(job):
                 if self._forget(job) is not None:
@@ -252,7 +256,7 @@ class Session:
                 if followed is not None and followed.cursor >= message.chunks:
                     self._forget(info.id)
                     self._actions.append(Over(info.id, info))
-                    self._actions.append(Send(Taken(info.id, True, self._queue)))
+                    self._actions.append(Send(Taken(info.id, followed.keeps, self._queue)))
             case Reject(0, "backlog", reason):
                 self._actions.append(Warned(reason))
                 for followed in self.followed.values():

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hpczmq import wire
 from hpczmq.errors import ProtocolError
+from hpczmq.happened import EventInfo
 from hpczmq.messages import ExplainAnswer
 from hpczmq.model import (
     Alert,
@@ -234,6 +235,17 @@ def cluster(row: ClusterInfo) -> Text:
 def bare(address: str) -> str:
     """An address without the key that is expected there, which is long."""
     return address.partition("#")[0]
+
+
+def events(rows: Sequence[EventInfo]) -> Table:
+    """What happened, oldest first."""
+    made = table("Events", ">ago", "kind", "node", "job", "text")
+    for row in rows:
+        made.add_row(
+            seconds(row.age_s), Text(shown(row.kind)), Text(shown(row.node)), Text(shown(row.job)),
+            Text(shown(row.text, 300)),
+        )  # fmt: skip
+    return made
 
 
 def findings(rows: Sequence[Finding]) -> Text:

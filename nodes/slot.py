@@ -63,6 +63,8 @@ class Runner:
         self._buffers: list[wire.Buffer] = []
         self._bytes = 0
         self._sent_s = 0.0
+        #: When the first of the tasks began whose outcomes wait.
+        self._began_s = 0.0
         #: Set when something waits while a task runs. It stays set until `send_overdue` finds
         #: nothing: short tasks wake that thread every `report_flush_s`, and not for every batch.
         self._waits = threading.Event()
@@ -83,6 +85,8 @@ class Runner:
                 status, value, buffer = Status.ERROR, _last_words(), None
             ended = time.perf_counter()
             with self._lock:
+                if not self._outcomes:
+                    self._began_s = began
                 self._outcomes.append(Outcome(task.index, status, ended - began, value))
                 self._bytes += len(value)
                 if buffer is not None:
@@ -151,7 +155,10 @@ class Runner:
     def _send(self, now: float) -> None:
         assert self._lease is not None, "outcomes are of a lease"
         usage = self._meter.read()
-        report = Report(0, self._lease.lease, self._lease.job, tuple(self._outcomes), usage)
+        report = Report(
+            0, self._lease.lease, self._lease.job, tuple(self._outcomes), usage,
+            began_s=self._began_s, at_s=now,
+        )  # fmt: skip
         self._channel.send(wire.encode(report, self._buffers))
         self._outcomes, self._buffers, self._bytes, self._sent_s = [], [], 0, now
 

@@ -262,5 +262,7 @@ def _event(
         usage = process.used(message.usage)
         if process.cpu_from_s is not None and message.outcomes:
             process.cpu_from_s = process.told.user_s + process.told.system_s
-        return SlotAnswered(slot, message.outcomes, buffers, usage) if message.outcomes else None
+        age_s = max(0.0, message.at_s - message.began_s)
+        answered = SlotAnswered(slot, message.outcomes, buffers, usage, age_s)
+        return answered if message.outcomes else None
     raise ProtocolError("kind", f"a worker sent {type(message).__name__}")

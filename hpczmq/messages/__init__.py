@@ -19,6 +19,7 @@ from hpczmq.messages.client import (
     Done,
     Drain,
     Ended,
+    EventsAnswer,
     ExplainAnswer,
     Fetch,
     JobsAnswer,
@@ -27,6 +28,7 @@ from hpczmq.messages.client import (
     Submit,
     Submitted,
     Taken,
+    TraceAnswer,
 )
 from hpczmq.messages.everyone import (
     Control,
@@ -68,7 +70,7 @@ Message = (
     | Access | Enrol | Enrolled
     | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
-    | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken
+    | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken | EventsAnswer | TraceAnswer
     | Sample | MetricsAnswer | AlertsAnswer | VitalsReport | Pulse
     | AskHistory | HistoryAnswer | Acknowledge
 )  # fmt: skip
@@ -80,7 +82,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     16: Assign, 17: Revoke, 18: Report, 19: Ack, 20: Heartbeat, 21: Beat, 22: Return,
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
-    45: Drain, 46: Taken,
+    45: Drain, 46: Taken, 64: EventsAnswer, 65: TraceAnswer,
     48: Sample, 49: MetricsAnswer, 50: AlertsAnswer, 51: VitalsReport, 52: Pulse,
     53: AskHistory, 54: HistoryAnswer, 55: Acknowledge,
 }  # fmt: skip
@@ -105,6 +107,7 @@ __all__ = [
     "Ended",
     "Enrol",
     "Enrolled",
+    "EventsAnswer",
     "ExplainAnswer",
     "Fetch",
     "Goodbye",
@@ -129,6 +132,7 @@ __all__ = [
     "Submit",
     "Submitted",
     "Taken",
+    "TraceAnswer",
     "VitalsReport",
     "Welcome",
 ]

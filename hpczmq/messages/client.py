@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from hpczmq import limits
+from hpczmq.happened import EventInfo, Span
 from hpczmq.items import Items
 from hpczmq.messages.slave import Outcomes
 from hpczmq.model import (
@@ -20,6 +21,7 @@ from hpczmq.model import (
     Name,
     Packed,
     Requires,
+    Seconds,
     SlaveInfo,
     Trace,
     Uid,
@@ -186,3 +188,25 @@ class ExplainAnswer:
     reasons: Annotated[tuple[Trace, ...], Bounds(0, limits.rows_max)]
     #: The attempts that the master remembers of it, oldest first.
     attempts: Annotated[tuple[AttemptInfo, ...], Bounds(0, limits.attempts_kept_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class EventsAnswer:
+    """Answer to EVENTS: what the master remembers of what happened, oldest first."""
+
+    request: Count
+    events: Annotated[tuple[EventInfo, ...], Bounds(0, limits.events_kept_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class TraceAnswer:
+    """Answer to TRACE: where and when the tasks of a job ran, in the order of their ends."""
+
+    request: Count
+    info: JobInfo
+    #: Time since the job's submit.
+    age_s: Seconds
+    slaves: Names
+    spans: Annotated[tuple[Span, ...], Bounds(0, limits.spans_per_job_max)]
+    #: Starts that are not among them, for there were too many.
+    left_out: Count

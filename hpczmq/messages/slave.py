@@ -14,6 +14,7 @@ from hpczmq.model import (
     Count,
     Metrics,
     Name,
+    Number,
     Outcome,
     Packed,
     Seconds,
@@ -61,6 +62,11 @@ class Report:
     usage: Usage = NO_USAGE
     #: The queue that the lease is of: another master's lease may have the same number.
     queue: Uid = NO_QUEUE
+    #: Which slot it was, from 1 on (0: not known); when it began with the first of the tasks, and
+    #: when this was said first. Seconds on the slave's own clock.
+    slot: Count = 0
+    began_s: Number = 0.0
+    at_s: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True)

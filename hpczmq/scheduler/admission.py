@@ -19,7 +19,8 @@ from collections.abc import Iterator, Sequence
 from hpczmq import limits
 from hpczmq.messages import Submit
 from hpczmq.model import JobState, Outcome
-from hpczmq.scheduler.actions import Forget, Note
+from hpczmq.scheduler import chronicle, spans
+from hpczmq.scheduler.actions import Forget
 from hpczmq.scheduler.delivery import drop_watch
 from hpczmq.scheduler.events import Buffer
 from hpczmq.scheduler.jobs import JobRecord
@@ -53,6 +54,10 @@ def took_in(state: ClusterState, job: JobRecord) -> None:
     """A job is in the books."""
     job.held_bytes = weight_bytes(job.submit, len(job.states), bool(job.order))
     state.open_bytes += job.held_bytes
+    spans.trim(state)
+    what = job.submit.name or job.submit.kernel
+    said = f"{job.id} was submitted: {what}, {len(job.states)} tasks"
+    chronicle.record(state, "job", said, job=job.id)
 
 
 def ended(state: ClusterState, job: JobRecord) -> None:
@@ -92,6 +97,7 @@ def forget(state: ClusterState, id: str) -> None:
     state.uids.pop(job.submit.uid, None)
     for peer in list(state.watchers.get(id, ())):
         drop_watch(state, peer, id)
+    spans.forget(state, job)
     state.ended_bytes -= job.held_bytes
     state.results_bytes -= job.results_bytes
     state.unwritten_bytes -= job.unwritten_bytes
@@ -147,7 +153,7 @@ def look(state: ClusterState) -> None:
     before, state.full = state.full, _why_full(state)
     if bool(before) != bool(state.full):
         said = f"nothing new is placed: {state.full}" if state.full else "there is room again"
-        state.actions.append(Note(said))
+        chronicle.note(state, "results", said)
 
 
 def _why_full(state: ClusterState) -> str:

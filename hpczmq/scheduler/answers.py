@@ -15,8 +15,10 @@ from hpczmq.messages import (
     Message,
     Reject,
     SlavesAnswer,
+    TraceAnswer,
 )
 from hpczmq.model import About, ClusterInfo, JobInfo, JobState, Refusal, Requires, SlaveInfo
+from hpczmq.scheduler import chronicle
 from hpczmq.scheduler.jobs import JobRecord
 from hpczmq.scheduler.state import ClusterState, SlaveRecord
 from hpczmq.scheduler.states import TaskState
@@ -43,7 +45,22 @@ def answer(state: ClusterState, ask: Ask, jobs: Mapping[str, JobRecord], now: fl
         alerts = merged(client.alerts for client in state.clients.values())
         chosen = [alert for alert in alerts if not ask.names or alert.node in ask.names]
         return AlertsAnswer(ask.request, tuple(chosen[: limits.alerts_told_max]))
+    if ask.about is About.EVENTS:
+        return chronicle.answer(state, ask, jobs, now)
+    if ask.about is About.TRACE:
+        return _trace(state, ask, jobs, now)
     return Reject(ask.request, "not here", "ask a memoria; `status` says where they are")
+
+
+def _trace(state: ClusterState, ask: Ask, jobs: Mapping[str, JobRecord], now: float) -> Message:
+    """Where and when the tasks of the job that `names` holds ran."""
+    id = ask.names[0] if ask.names else ""
+    job = jobs.get(id)
+    if job is None:
+        return unknown_job(ask.request, id)
+    since_s, spans = job.submitted_s, job.spans
+    info, rows = job_info(state, job, now), spans.rows(since_s)
+    return TraceAnswer(ask.request, info, now - since_s, spans.slaves, rows, spans.left_out)
 
 
 def _that_fit(rows: list[JobInfo]) -> tuple[JobInfo, ...]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from hpczmq import limits
 from hpczmq.messages import Ended, Fetch, Reject
-from hpczmq.scheduler.actions import Deliver, Note, Send
+from hpczmq.scheduler import chronicle
+from hpczmq.scheduler.actions import Deliver, Send
 from hpczmq.scheduler.answers import job_info
 from hpczmq.scheduler.jobs import JobRecord
 from hpczmq.scheduler.state import ClientRecord, ClusterState, Watch
@@ -131,7 +132,7 @@ def cut_off(state: ClusterState, peer: bytes, why: str) -> None:
     for id in list(client.watches):
         drop_watch(state, peer, id)
     remember(state, client, reason)
-    state.actions.append(Note(f"client {client.name} is {reason}"))
+    chronicle.note(state, "client", f"client {client.name} is {reason}", node=client.name)
     state.actions.append(Send(peer, Reject(0, "backlog", reason[: limits.text_chars_max])))
 
 

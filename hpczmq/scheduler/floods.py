@@ -91,6 +91,10 @@ def _rows(state: ClusterState, ask: Ask) -> int:
         return len(state.jobs) // 20
     if ask.about is About.SLAVES:
         return len(state.slaves)
+    if ask.about is About.EVENTS:
+        return len(state.happenings)
+    if ask.about is About.TRACE:
+        return sum(len(state.jobs[id].spans) for id in ask.names[:1] if id in state.jobs)
     return len(ask.names) or len(state.jobs)
 
 

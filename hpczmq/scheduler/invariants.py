@@ -43,6 +43,7 @@ def _check_bytes(state: ClusterState) -> None:
     assert state.ended_bytes == sum(job.held_bytes for job in jobs if job.state.ended)
     assert state.results_bytes == sum(job.results_bytes for job in jobs)
     assert state.unwritten_bytes == sum(job.unwritten_bytes for job in jobs)
+    assert state.spans_kept == sum(len(job.spans) for job in jobs) <= limits.spans_kept_max
     for job in jobs:
         assert len(job.chunk_bytes) == job.chunks, f"{job.id}: each chunk has its weight"
         assert sum(job.chunk_bytes) == job.results_bytes

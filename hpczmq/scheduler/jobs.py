@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hpczmq import limits
 from hpczmq.messages import Submit
 from hpczmq.model import JobState, Status, Usage
+from hpczmq.scheduler.spans import Spans
 from hpczmq.scheduler.states import TaskState
 
 #: What a job asks of a slave: capability, memory, slots, labels. Jobs alike in that share the
@@ -111,6 +112,8 @@ class JobRecord:
     due: dict[int, float] = field(default_factory=dict)
     #: Attempts that went wrong, and how those tasks came out at last; oldest first.
     history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=limits.attempts_kept_max))
+    #: Where and when its tasks ran.
+    spans: Spans = field(default_factory=Spans)
     #: What all attempts so far have used: CPU seconds of user and system, and the largest worker.
     user_s: float = 0.0
     system_s: float = 0.0

@@ -11,10 +11,11 @@ from dataclasses import replace
 from math import inf
 
 from hpczmq import limits
+from hpczmq.happened import SpanEnd
 from hpczmq.items import Items
 from hpczmq.messages import Revoke
 from hpczmq.model import JobState, SlaveState, Task
-from hpczmq.scheduler import admission
+from hpczmq.scheduler import admission, chronicle, spans
 from hpczmq.scheduler.actions import Send
 from hpczmq.scheduler.delivery import deliver
 from hpczmq.scheduler.jobs import JobRecord, Lease
@@ -131,6 +132,7 @@ def grant(
         job.leases[index] = lease.id
     if job.state is JobState.QUEUED:
         move_job(job, JobState.RUNNING, now)
+        chronicle.record(state, "job", f"{job.id} begins on {slave.name}", job=job.id)
     enqueue(state, job)
     return lease
 
@@ -169,6 +171,7 @@ def _new_lease(
 def give_back(state: ClusterState, lease: Lease, now: float) -> None:
     """End a lease whose slave won't answer: its open tasks wait again, or go on elsewhere."""
     job = state.jobs[lease.job]
+    spans.cut(state, lease, sorted(lease.open), SpanEnd.LOST, now)
     for index in sorted(lease.open):
         job.taken_from.setdefault(index, set()).add(lease.holder)
         if let_go(job, index, lease.id):
@@ -200,7 +203,7 @@ def note_taken(state: ClusterState, job: JobRecord, index: int) -> None:
             job.taken_from.setdefault(index, set()).add(state.leases[id].holder)
 
 
-def release(state: ClusterState, job: JobRecord, index: int, reported: int) -> None:
+def release(state: ClusterState, job: JobRecord, index: int, reported: int, now: float) -> None:
     """Account for a task in the leases that hold it, which need not be the reported one."""
     for id in (job.leases.pop(index, None), job.second.pop(index, None)):
         if id is None:
@@ -211,6 +214,8 @@ def release(state: ClusterState, job: JobRecord, index: int, reported: int) -> N
             drop(state, lease)
             if id != reported:
                 revoke(state, lease)  # nobody needs the second copy
+        if reported and id != reported:
+            spans.cut(state, lease, [index], SpanEnd.REVOKED, now)
 
 
 def drop(state: ClusterState, lease: Lease) -> None:
@@ -288,9 +293,13 @@ def end(state: ClusterState, job: JobRecord, new: JobState, cause: str, now: flo
     """End a job: nothing of it runs or waits any more, and who watches it is told."""
     move_job(job, new, now)
     job.cause = cause[-limits.error_chars_max :]
+    why = cause.strip().rpartition("\n")[2]
+    said = f"{job.id} is {new.name.lower()}" + (f": {why}" if why else "")
+    chronicle.record(state, "job", said, job=job.id)
     held = {*job.leases.values(), *job.second.values()}
     leases = [state.leases[id] for id in sorted(held)]
     for lease in leases:
+        spans.cut(state, lease, sorted(lease.open), SpanEnd.REVOKED, now)
         lease.open.clear()
         drop(state, lease)
         revoke(state, lease)

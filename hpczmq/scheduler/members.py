@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from hpczmq import limits
 from hpczmq.alerts import Watcher
+from hpczmq.happened import SpanEnd
 from hpczmq.identity import KeyRole, Member, fingerprint
 from hpczmq.messages import Access, Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
 from hpczmq.model import Outcome, Role, SlaveState, Status
-from hpczmq.scheduler import attempts, delivery, ledger, outcomes, pulse
-from hpczmq.scheduler.actions import Note, Publish, Send
+from hpczmq.scheduler import attempts, chronicle, delivery, ledger, outcomes, pulse, spans
+from hpczmq.scheduler.actions import Publish, Send
 from hpczmq.scheduler.answers import fits
 from hpczmq.scheduler.jobs import Lease
 from hpczmq.scheduler.state import ClientRecord, ClusterState, SlaveRecord
@@ -35,7 +36,8 @@ def join_slave(state: ClusterState, peer: bytes, who: Member, hello: Hello, now:
         slave.memory_bytes, slave.labels = hello.memory_bytes, frozenset(hello.labels)
         slave.who = who
         state.slaves[hello.instance] = slave
-        state.actions.append(Note(f"slave {hello.name} joined with {slots} slots"))
+        said = f"slave {hello.name} joined with {slots} slots"
+        chronicle.note(state, "slave", said, node=hello.name)
     moved = slave.peer != peer
     if slave.peer is not None:
         state.peers.pop(slave.peer, None)
@@ -156,7 +158,7 @@ def _watch(state: ClusterState, slave: SlaveRecord, now: float) -> None:
     slave.saturated = after
     if bool(before) != bool(after) and not slave.reason:  # else nothing changes by this
         said = f"gets nothing new until this clears: {after}" if after else "gets work again"
-        state.actions.append(Note(f"slave {slave.name} {said}"))
+        chronicle.note(state, "slave", f"slave {slave.name} {said}", node=slave.name)
     ledger.mark_free(state, slave)
 
 
@@ -170,7 +172,8 @@ def reconcile(
     named = set(held)
     for lease in [le for le in slave.leases.values() if le.id not in named]:
         if lease.sent_s <= before:
-            state.actions.append(Note(f"lease {lease.id} never reached {slave.name}"))
+            said = f"lease {lease.id} never reached {slave.name}"
+            chronicle.note(state, "lease", said, node=slave.name, job=lease.job)
             ledger.give_back(state, lease, slave.heard_s)
     unknown = tuple(id for id in held if id not in slave.leases)
     if unknown and slave.peer is not None:
@@ -222,7 +225,8 @@ def close(
     state: ClusterState, slave: SlaveRecord, new: SlaveState, reason: str, now: float
 ) -> None:
     """Give a slave nothing new until it is opened again; what it has it may end."""
-    state.actions.append(Note(f"slave {slave.name} gets nothing new: {reason}"))
+    said = f"slave {slave.name} gets nothing new: {reason}"
+    chronicle.note(state, "slave", said, node=slave.name)
     slave.closed_s = now
     _rest(state, slave, new, reason)
 
@@ -231,7 +235,7 @@ def open_again(state: ClusterState, slave: SlaveRecord) -> None:
     """Give a slave work again, and forget what it was closed for."""
     slave.strikes.clear()
     slave.good = 0
-    state.actions.append(Note(f"slave {slave.name} gets work again"))
+    chronicle.note(state, "slave", f"slave {slave.name} gets work again", node=slave.name)
     _rest(state, slave, SlaveState.READY, "")
 
 
@@ -279,7 +283,8 @@ def _give_up(
     _move(slave, new)
     if new is SlaveState.LOST:
         pulse.lost(state, slave.name, now)
-    state.actions.append(Note(f"slave {slave.name} {how}, {len(slave.leases)} leases"))
+    said = f"slave {slave.name} {how}, {len(slave.leases)} leases"
+    chronicle.note(state, "slave", said, node=slave.name)
     ledger.mark_free(state, slave)
     for lease in blamed:
         if lease.id in slave.leases:  # else its job has just ended, by another of them
@@ -293,6 +298,7 @@ def _blame(state: ClusterState, slave: SlaveRecord, lease: Lease, how: str, now:
     job = state.jobs[lease.job]
     blamed = [i for i in sorted(lease.open) if attempts.is_blamed(job, i, lease.id)]
     attempts.blame(job, slave, lease, blamed)
+    spans.cut(state, lease, blamed, SpanEnd.LOST, now)
     crashes = [Outcome(i, Status.CRASH, now - lease.sent_s, how.encode()) for i in blamed]
     report = Report(0, lease.id, lease.job, tuple(crashes))
     outcomes.accept(state, slave, report, (), now)

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from hpczmq import limits
 from hpczmq.messages import Report
 from hpczmq.model import Outcome, Status
-from hpczmq.scheduler import admission, alarms, attempts, ledger
-from hpczmq.scheduler.actions import Note, Store
+from hpczmq.scheduler import admission, alarms, attempts, chronicle, ledger, spans
+from hpczmq.scheduler.actions import Store
 from hpczmq.scheduler.delivery import deliver
 from hpczmq.scheduler.events import Buffer
 from hpczmq.scheduler.jobs import JobRecord
@@ -42,6 +42,7 @@ def accept(
         state.quota.count("not assigned", len(news) - len(fresh))
     attempts.note(state, job, slave, report, fresh, now)
     state.tally.count([o for o in fresh if not o.status.good])
+    spans.told(state, job, slave, report, fresh, now)
     fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}
@@ -52,7 +53,7 @@ def accept(
     for outcome in again:
         _retry(state, job, outcome, report.lease, now)
     if again and report.report:  # else its slave is lost, which was said already
-        _note_retries(state, job, again)
+        _note_retries(state, job, again, slave.name)
     if final:
         _measure(job, final)
         state.actions.append(Store(job.id, job.chunks, slave.name, final, buffers))
@@ -103,7 +104,8 @@ def _goes_on(state: ClusterState, job: JobRecord, outcome: Outcome, reported: in
     if not lease.open:
         ledger.drop(state, lease)
     how = outcome.status.name.lower()
-    state.actions.append(Note(f"task {index} of {job.id}: {how}, but its other start goes on"))
+    said = f"task {index} of {job.id}: {how}, but its other start goes on"
+    chronicle.note(state, "task", said, node=state.slaves[lease.holder].name, job=job.id)
     return True
 
 
@@ -155,7 +157,7 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
     held = state.leases.get(lease)
     # Its slave goes on with the rest of the lease, which others may have done by now.
     goes_on = outcome.status is Status.TIMEOUT and held is not None and held.size > 1
-    ledger.release(state, job, index, 0 if goes_on else lease)
+    ledger.release(state, job, index, 0 if goes_on else lease, now)
 
 
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
@@ -163,7 +165,7 @@ def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
     index = outcome.index
     state.tally.again += 1
     ledger.note_taken(state, job, index)
-    ledger.release(state, job, index, lease)
+    ledger.release(state, job, index, lease, now)
     if outcome.status is Status.ERROR:
         ledger.move_task(state, job, index, TaskState.DELAYED, now)
         job.due[index] = now + alarms.retry_s(job.tries[index])
@@ -173,12 +175,14 @@ def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, no
         job.returned.append(index)
 
 
-def _note_retries(state: ClusterState, job: JobRecord, outcomes: Sequence[Outcome]) -> None:
+def _note_retries(
+    state: ClusterState, job: JobRecord, outcomes: Sequence[Outcome], node: str
+) -> None:
     """One line, however many they are: a slave may take thousands along."""
     first, more = outcomes[0], len(outcomes) - 1
     who = f"task {first.index}" + (f" and {more} more" if more else "")
     text = first.value.decode(errors="replace").strip().rpartition("\n")[2]
-    state.actions.append(Note(f"{who} of {job.id} is run again: {text}"))
+    chronicle.note(state, "task", f"{who} of {job.id} is run again: {text}", node=node, job=job.id)
 
 
 def _of(kept: set[int], outcomes: Iterable[Outcome], buffers: Sequence[Buffer]) -> Sequence[Buffer]:

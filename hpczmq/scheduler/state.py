@@ -13,6 +13,7 @@ from hpczmq.messages import Access, Control, Message
 from hpczmq.model import Alert, Metrics, Outcome, SlaveState, Status
 from hpczmq.quota import Quota
 from hpczmq.scheduler.actions import Action
+from hpczmq.scheduler.chronicle import Happening
 from hpczmq.scheduler.jobs import Attempt, JobRecord, Lease
 from hpczmq.scheduler.queue import Queue
 
@@ -81,6 +82,9 @@ class SlaveRecord:
     #: Slots and memory that its leases take; more slots than it has, if some are prefetched.
     slots_taken: int = 0
     memory_taken_bytes: int = 0
+    #: How far its clock is ahead of the master's, at most (`spans`), and when that was seen.
+    ahead_s: float = float("-inf")
+    ahead_at_s: float = 0.0
     #: Whether one of them takes several slots: then nothing is prefetched, or it might start
     #: beside that one.
     is_wide: bool = False
@@ -169,6 +173,8 @@ class ClusterState:
     #: The newest control state, as it is published.
     control: Control
     started_s: float
+    #: When the event at hand came.
+    now_s: float = 0.0
     weights: Weights = field(default_factory=Weights)
     #: Whether a slave under a saturation alert gets nothing new.
     spares_saturated: bool = True
@@ -221,6 +227,10 @@ class ClusterState:
     #: Attempts with lines of a log, oldest first, and the characters of all these.
     logs: deque[Attempt] = field(default_factory=deque)
     logs_chars: int = 0
+    spans_kept: int = 0
+    happenings: deque[Happening] = field(
+        default_factory=lambda: deque(maxlen=limits.events_kept_max)
+    )
     jobs_made: int = 0
     leases_made: int = 0
     tasks_done: int = 0

@@ -14,8 +14,7 @@ from itertools import islice
 
 from hpczmq import limits
 from hpczmq.model import Policy, Task
-from hpczmq.scheduler import ledger
-from hpczmq.scheduler.actions import Note
+from hpczmq.scheduler import chronicle, ledger
 from hpczmq.scheduler.jobs import JobRecord, Lease
 from hpczmq.scheduler.placement import assign, has_credit, load
 from hpczmq.scheduler.state import ClusterState, SlaveRecord
@@ -74,4 +73,5 @@ def _double(
         idle.append(slave)
     holder, out_s = state.slaves[lease.holder].name, now - lease.sent_s
     what = f"{len(indices)} tasks of {job.id}, out on {holder} for {out_s:.1f} s"
-    state.actions.append(Note(f"straggler: {what}: started a second time on {slave.name}"))
+    said = f"straggler: {what}: started a second time on {slave.name}"
+    chronicle.note(state, "task", said, node=slave.name, job=job.id)

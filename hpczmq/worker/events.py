@@ -38,6 +38,8 @@ class SlotAnswered:
     buffers: Sequence[Buffer] = ()
     #: What it used for them, and printed.
     usage: Usage = NO_USAGE
+    #: How long ago it began with the first of them; 0: that is not known.
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

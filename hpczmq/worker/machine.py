@@ -228,7 +228,9 @@ class Worker:
         given = [outcome.index for outcome in event.outcomes]
         expected = [task.index for task in slot.left[: len(given)]]
         assert given == expected, f"slot {event.slot} answered {given}, not {expected}"
-        self._report(slot.lease, event.outcomes, event.buffers, now, event.usage)
+        began_s = now - event.age_s if event.age_s else slot.since_s
+        given_back = event.slot, slot.lease, event.outcomes, event.buffers
+        self._report(*given_back, began_s, now, event.usage)
         del slot.left[: len(given)]
         slot.since_s = now
         if not slot.left:
@@ -250,7 +252,7 @@ class Worker:
             return
         if verdict is not None:
             outcome = Outcome(left[0].index, Status.TIMEOUT, now - slot.since_s, verdict.encode())
-            self._report(lease, [outcome], (), now, usage)
+            self._report(number, lease, [outcome], (), slot.since_s, now, usage)
             if left[1:] and self.draining:
                 self._do(Send(Return((lease.lease,))))
             elif left[1:]:
@@ -259,7 +261,7 @@ class Worker:
             text = f"worker of {self._hello.name} died: {how}".encode()
             since_s = now - slot.since_s
             crashed = [Outcome(task.index, Status.CRASH, since_s, text) for task in left]
-            self._report(lease, crashed, (), now, usage)
+            self._report(number, lease, crashed, (), slot.since_s, now, usage)
 
     @property
     def _full(self) -> bool:
@@ -281,18 +283,15 @@ class Worker:
     # --- Reports ------------------------------------------------------------------------------
 
     def _report(
-        self,
-        lease: Assign,
-        outcomes: Sequence[Outcome],
-        buffers: Sequence[Buffer],
-        now: float,
-        usage: Usage,
-    ) -> None:
+        self, slot: int, lease: Assign, outcomes: Sequence[Outcome], buffers: Sequence[Buffer],
+        began_s: float, now: float, usage: Usage,
+    ) -> None:  # fmt: skip
         self.figures.count(outcomes, buffers)
         self.reports_made += 1
         queue = self.membership.welcome.queue if self.membership.welcome else NO_QUEUE
         number, told = self.reports_made, tuple(outcomes)
-        report = Report(number, lease.lease, lease.job, told, usage, queue)
+        when = slot + 1, began_s, now
+        report = Report(number, lease.lease, lease.job, told, usage, queue, *when)
         kept = self.kept[report.report] = Kept(report, buffers, -inf)
         self.kept_bytes += kept.weight_bytes
         self._say(kept, now)

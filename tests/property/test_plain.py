@@ -11,7 +11,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import pytest
@@ -19,12 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from hpczmq import dashboard, output, plain, tables, wire
+from hpczmq import output, plain, tables, wire
+from hpczmq.dashboard.board import Board
+from hpczmq.dashboard.frame import Frame
+from hpczmq.dashboard.screen import Screen
 from hpczmq.doctor import Finding
+from hpczmq.happened import EventInfo
 from hpczmq.items import Items
 from hpczmq.jsontext import document
 from hpczmq.messages import KINDS, ExplainAnswer
-from hpczmq.model import Alert, ClusterInfo, JobInfo, NodeMetrics, SlaveInfo
+from hpczmq.model import Alert, ClusterInfo, JobInfo, JobState, NodeMetrics, SlaveInfo
 from hpczmq.nodes.shell import LogFormat
 from hpczmq.results import _line
 
@@ -78,8 +82,18 @@ def views() -> Iterator[Any]:
     yield from (tables.cluster(cluster), tables.slaves([slave]), tables.jobs([job]))
     yield from (tables.job(job), tables.alerts([alert]), tables.metrics([metrics]))
     yield from (tables.explanation(answer), tables.findings([Finding(HOSTILE, HOSTILE, HOSTILE)]))
-    yield dashboard.frame(dashboard.View(cluster, (slave,), (job,), (alert,)))
-    yield dashboard.frame(dashboard.View(cluster, (slave,), (job,), None))
+    for state in JobState:
+        board, screen = Board(HOSTILE), Screen(filter="r", told=HOSTILE)
+        board.saw_cluster(cluster, 1.0)
+        board.saw_slaves([slave], 1.0)
+        board.saw_jobs([replace(job, state=state)], 1.0)
+        board.saw_alerts([alert])
+        board.saw_events([row(EventInfo)], 1.0)
+        yield Frame(board, screen, 2.0, height=40)
+        board.no_alerts(HOSTILE)
+        board.failed(HOSTILE)
+        board.no_canvas = HOSTILE
+        yield Frame(board, screen, 2.0, height=40)
 
 
 def test_no_table_lets_anything_through() -> None:

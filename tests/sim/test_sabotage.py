@@ -89,9 +89,9 @@ def a_task_is_blamed_for_the_first_crash(patch: Patch) -> None:
 def losers_of_a_race_run_on(patch: Patch) -> None:
     release = ledger.release
 
-    def first_only(state: Any, job: JobRecord, index: int, reported: int) -> None:
+    def first_only(state: Any, job: JobRecord, index: int, *args: Any) -> None:
         job.second.pop(index, None)
-        release(state, job, index, reported)
+        release(state, job, index, *args)
 
     patch.setattr(ledger, "release", first_only)
 

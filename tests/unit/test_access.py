@@ -18,6 +18,7 @@ from hpczmq.messages import (
     Drain,
     Enrol,
     Enrolled,
+    EventsAnswer,
     ExplainAnswer,
     Fetch,
     Hello,
@@ -30,6 +31,7 @@ from hpczmq.messages import (
     SlavesAnswer,
     Submitted,
     Taken,
+    TraceAnswer,
     Welcome,
 )
 from hpczmq.model import About, Role
@@ -288,3 +290,17 @@ def test_who_tries_tokens_is_soon_not_heard(keyed: World) -> None:
 def test_anybody_has_no_key_and_every_right() -> None:
     assert not roles.refusal(ANYBODY, SetPolicy(1, "x"))
     assert roles.owns(ANYBODY, b"somebody's")
+
+
+def test_a_client_is_told_when_and_what_of_its_own_jobs_and_a_viewer_of_all(keyed: World) -> None:
+    for who in (ANA, BEN, VERA):
+        joins(keyed, who)
+    mine, other = hands_in(keyed, ANA, 1), hands_in(keyed, BEN, 2)
+    assert refused(keyed, ANA, Ask(5, About.TRACE, (other,))).code == "unknown job"
+    for who, seen in ((ANA, {mine}), (BEN, {other}), (VERA, {mine, other})):
+        say(keyed, who, Ask(6, About.EVENTS))
+        told = keyed.one(EventsAnswer, who.name.encode()).events
+        assert {event.job for event in told} == seen
+        for id in seen:
+            say(keyed, who, Ask(7, About.TRACE, (id,)))
+            assert keyed.one(TraceAnswer, who.name.encode()).info.id == id

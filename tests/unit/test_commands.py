@@ -11,8 +11,9 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from hpczmq import batch, commands, dashboard, limits
+from hpczmq import batch, commands, limits, observing
 from hpczmq.commands import Target
+from hpczmq.dashboard import shell
 from hpczmq.errors import OutputError, Refused
 from hpczmq.model import Job, JobInfo, JobState
 from hpczmq.palettes import Look
@@ -181,8 +182,8 @@ def test_ctrl_c_is_how_one_leaves_the_dashboard(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(signal, "signal", lambda number, handler: None)
-    monkeypatch.setattr(dashboard, "watch", watch)
+    monkeypatch.setattr(shell, "Watch", watch)
     looking = target()
     looking.output.as_json = False
-    assert commands.top(looking, 1.0, once=False) == 0
+    assert observing.show_top(looking, 1.0, once=False, svg=None) == 0
     assert capsys.readouterr() == ("", "")

@@ -147,6 +147,17 @@ def test_a_refused_wish_is_answered_with_the_refusal(session: SessionBench) -> N
     assert session.one(Answered).answer == Reject(1, "full", "wait")
 
 
+def test_who_only_looks_on_does_not_have_the_master_take_the_results_for_safe(
+    session: SessionBench,
+) -> None:
+    joined(session).do(Follow("j1", keeps=False))
+    assert session.one(Fetch)
+    told(session, chunk(0), Ended(1, 1, info()))
+    assert session.one(Arrived)
+    assert session.one(Over)
+    assert session.one(Taken) == Taken("j1", False)
+
+
 def test_on_a_new_connection_everything_is_said_again(session: SessionBench) -> None:
     following(session).do(Wish(70, Ask(0, About.STATUS)))
     assert session.one(Ask)

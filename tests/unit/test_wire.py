@@ -48,7 +48,7 @@ FORMAT = {
     11: "Enrolled request name role",
     16: "Assign lease job kernel params items tasks timeout_s",
     17: "Revoke leases",
-    18: "Report report lease job outcomes usage queue",
+    18: "Report report lease job outcomes usage queue slot began_s at_s",
     19: "Ack reports",
     20: "Heartbeat sequence metrics leases generation draining",
     21: "Beat sequence",
@@ -77,7 +77,11 @@ FORMAT = {
     53: "AskHistory request since_s until_s step_s nodes after after_s",
     55: "Acknowledge request ids",
     54: "HistoryAnswer request step_s columns runs more",
+    64: "EventsAnswer request events",
+    65: "TraceAnswer request info age_s slaves spans left_out",
 }
+#: The end of a report that does not say when it was.
+NO_TIMES = "00" + 2 * "cb0000000000000000"
 #: What stands inside messages.
 INSIDE = {
     "Task": "index spec",
@@ -111,7 +115,7 @@ ENUMS = {
     "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4 DRAINING=5 QUARANTINED=6",
     "Status": "VALUE=1 ARRAY=2 ERROR=3 CRASH=4 TIMEOUT=5",
     "AlertState": "PENDING=1 ACTIVE=2 ACKNOWLEDGED=3 CLEARED=4",
-    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6 ALERT_LOG=7",
+    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6 EVENTS=7 TRACE=8 ALERT_LOG=9",
 }
 ZERO = "cb" + 16 * "0"
 BEAT = Heartbeat(7, Metrics(cpu_percent=1.5, tasks_done=3), (4, 300), 2)
@@ -163,13 +167,14 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
                 "j1",
                 (Outcome(0, Status.VALUE, 0.5, b"v"), Outcome(9, Status.CRASH, 0.0, b"")),
             ),
-            "97120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400"
-            "9600a0cb0000000000000000cb00000000000000000090c410" + 16 * "00",
+            "9a120102a26a319492000992010492cb3fe0000000000000cb000000000000000092c40176c400"
+            "9600a0cb0000000000000000cb00000000000000000090c410" + 16 * "00" + NO_TIMES,
         ),
         (
             Report(1, 2, "j1", ()),
-            "97120102a26a3194909090909600a0cb0000000000000000cb00000000000000000090c410"
-            + 16 * "00",
+            "9a120102a26a3194909090909600a0cb0000000000000000cb00000000000000000090c410"
+            + 16 * "00"
+            + NO_TIMES,
         ),
         (
             BEAT,
