@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Generator, Iterable, Mappi
 from types import TracebackType
 from typing import Any, Self
 
-from hpczmq import client, futures
+from hpczmq import asking, client, futures
 from hpczmq.messages import ExplainAnswer, Pong
 from hpczmq.model import Alert, ClusterInfo, Job, JobInfo, NodeMetrics, SlaveInfo
 
@@ -126,6 +126,23 @@ class Client:
     async def alerts(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
         """What is wrong now, from a memoria."""
         return await asyncio.to_thread(self._sync.alerts, nodes)
+
+    async def alert_log(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
+        """Alerts that are over, pending and active, from a memoria, in this order."""
+        return await asyncio.to_thread(self._sync.alert_log, nodes)
+
+    async def acknowledge(self, ids: Iterable[str]) -> tuple[Alert, ...]:
+        """Say to all memorias that somebody looks after these alerts; see `Client.acknowledge`."""
+        return await asyncio.to_thread(self._sync.acknowledge, ids)
+
+    async def history(
+        self, since_s: float, until_s: float = 1e12, *, step_s: float = 0.0,
+        nodes: Iterable[str] = (),
+    ) -> asking.History:  # fmt: skip
+        """The past of nodes, from a memoria; see `Client.history`."""
+        return await asyncio.to_thread(
+            lambda: self._sync.history(since_s, until_s, step_s=step_s, nodes=nodes)
+        )
 
 
 async def as_completed(work: Iterable[Awaitable[Any]]) -> AsyncIterator[asyncio.Future[Any]]:

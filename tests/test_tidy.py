@@ -101,7 +101,7 @@ MAY_IMPORT = {
     "memorias": "asking keyfiles messages model",
     "client": "addresses asking assembler config credentials endpoint futures happened items"
     " kernels keyfiles memorias messages model partition pump session wire",
-    "aio": "client futures messages model",
+    "aio": "asking client futures messages model",
     "cluster": "addresses client config cores credentials model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
     # Those who show it.

@@ -18,7 +18,9 @@ from hpczmq.messages import (
     Fetch,
     Heartbeat,
     Hello,
+    HistoryAnswer,
     Message,
+    Pulse,
     Report,
     Return,
     Sample,
@@ -280,18 +282,24 @@ def memoria(data: bytes) -> None:
     """A memoria, whose master and whose askers say anything."""
     source, now = Source(data), 0.0
     core = memory.Memory("m", UIDS[1], protocol=PROTOCOL)
+    core.filler.know(("tcp://other:1",))
     for _ in range(STEPS_MAX):
         if not source:
             return
         event: memory.Event
-        match source.below(6):
+        match source.below(8):
             case 0 | 1:
                 event = memory.Received(record(Sample, source))
             case 2:
                 event = memory.Received(message(source), b"asker")
             case 3:
                 now += _later(source)
-                event = memory.Tick(of(Metrics, source) if source.below(2) else None)
+                metrics = of(Metrics, source) if source.below(2) else None
+                event = memory.Tick(metrics, clock_s=1e9 + now)
+            case 4:
+                event = memory.Received(record(Pulse, source))
+            case 5:
+                event = memory.Told(record(HistoryAnswer, source))
             case _:
                 event = memory.Received(_from_master(source))
         travels(core.handle(event, now))

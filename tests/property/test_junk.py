@@ -163,9 +163,10 @@ def test_nobody_can_make_a_memoria_raise(happened: list[Any], asked: bool) -> No
     for step in happened:
         if isinstance(step, float):
             now += step
-            done = core.handle(memory.Tick(), now)
+            done = core.handle(memory.Tick(clock_s=1e9 + now), now)
         else:
             done = core.handle(memory.Received(step, b"asker" if asked else None), now)
+            done += core.handle(memory.Told(step), now)
         for action in done:
             travels(action)
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hpczmq import limits
 from hpczmq.messages import (
     PROTOCOL,
+    AlertsAnswer,
+    Ask,
     Beat,
     Control,
     Heartbeat,
     Hello,
     Pulse,
+    Reject,
     Sample,
     VitalsReport,
     Welcome,
 )
-from hpczmq.model import Metrics, Role, Status, Vitals
+from hpczmq.model import About, Alert, Metrics, Role, Status, Vitals
 from hpczmq.scheduler.events import Tick
-from tests.unit.harness import World, failure, instance, slave_hello, value
+from tests.unit.harness import CLIENT, World, failure, instance, slave_hello, value
 
 VITALS = Vitals((12.5, 50.0), 2.0)
 
@@ -142,3 +147,20 @@ def test_queues_and_room_are_told_in_percent(world: World, monkeypatch: pytest.M
     assert ("insecure", "master") not in found
     world.state.insecure = True
     assert told(world)[1]["insecure", "master"] == 1.0
+
+
+def test_alerts_that_memorias_report_are_told_once_and_those_of_others_not(world: World) -> None:
+    alert = Alert("hot", "s1", "warning", "t", 9.0, 1.0, "hot/s1")
+    for name in ("m1", "m2"):
+        hello = Hello(Role.MEMORIA, name, instance(name), PROTOCOL, "", address=f"tcp://{name}")
+        world.say(name.encode(), hello)
+        assert world.one(Welcome)
+    world.client()
+    world.say(CLIENT, AlertsAnswer(0, (replace(alert, id="mine"),)))
+    world.say(b"m1", AlertsAnswer(0, (alert,)))
+    older = replace(alert, age_s=3.0)
+    world.say(b"m2", AlertsAnswer(0, (older, replace(alert, node="s2", id="hot/s2"))))
+    world.say(CLIENT, Ask(5, About.ALERTS, ("s1",)))
+    assert world.one(AlertsAnswer, CLIENT) == AlertsAnswer(5, (older,))
+    world.say(CLIENT, Ask(6, About.METRICS))
+    assert world.one(Reject, CLIENT).code == "not here"
