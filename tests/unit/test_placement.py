@@ -247,7 +247,7 @@ def test_resources_looks_at_all_that_the_slaves_measure(
 def test_what_may_become_an_alert_counts_for_resources_before_it_is_one(world: World) -> None:
     policy(world, "resources")
     load(world, world.slave("s1"), cpu_percent=limits.cpu_saturated_percent)
-    load(world, world.slave("s2"), cpu_percent=limits.cpu_saturated_percent - 1, memory_percent=99)
+    load(world, world.slave("s2"), cpu_percent=limits.cpu_saturated_percent - 1, memory_percent=90)
     world.submit()
     assert [slave for slave, _, _ in placed(world)] == ["s2"]
 
