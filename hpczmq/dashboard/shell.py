@@ -30,6 +30,10 @@ from hpczmq.model import Alert, ClusterInfo, JobInfo, SlaveInfo
 #: rows fewer answers are asked for, so that the master spends a few percent of its time on them.
 _ROWS_S: Final = 1.0
 _ROWS_PER_S: Final = 1000.0
+#: For a status the master counts its jobs: so many of them a second, and once a second at least.
+_COUNTED_PER_S: Final = 4000.0
+#: Events are asked for so often, up to 2,000 of them.
+_EVENTS_S: Final = 2.0
 #: Memorias are asked so often.
 _ALERTS_S: Final = 2.0
 #: Between the two looks of a single frame, for the rates; and how long its picture is waited for.
@@ -64,31 +68,42 @@ def view(board: Board) -> View:
 
 
 class Questions:
-    """What is asked of a master, when it is due."""
+    """What is asked of a master, when it is due.
+
+    All of it counts for less than a client may ask for without end (`useless_messages_per_s`),
+    however many jobs and slaves there are: who looks on is never muted for it.
+    """
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client, self._clock = client, clock
-        self._slaves_s = self._jobs_s = self._events_s = float("-inf")
+        #: When each is due.
+        self._due_s = dict.fromkeys(("status", "slaves", "jobs", "events"), float("-inf"))
 
     def ask(self) -> list[Told]:
         """Ask what is due; raises `HpczmqError` when the master does not answer."""
-        client, clock = self._client, self._clock
-        info = client.status()
-        now = clock.now()
-        told: list[Told] = [lambda board: board.saw_cluster(info, now)]
-        if now >= self._slaves_s:
+        client, told = self._client, list[Told]()
+        now = self._clock.now()
+        if self._is_due("status", now):
+            info = client.status()
+            jobs = info.jobs_queued + info.jobs_running + info.jobs_ended
+            self._due_s["status"] = now + min(_ROWS_S, jobs / _COUNTED_PER_S)
+            told.append(lambda board: board.saw_cluster(info, now))
+        if self._is_due("slaves", now):
             slaves = client.slaves()
-            self._slaves_s = now + max(_ROWS_S, len(slaves) / _ROWS_PER_S)
+            self._due_s["slaves"] = now + max(_ROWS_S, len(slaves) / _ROWS_PER_S)
             told.append(lambda board: board.saw_slaves(slaves, now))
-        if now >= self._jobs_s:
-            jobs = client.jobs()
-            self._jobs_s = now + len(jobs) / _ROWS_PER_S
-            told.append(lambda board: board.saw_jobs(jobs, now))
-        if now >= self._events_s:
+        if self._is_due("jobs", now):
+            rows = client.jobs()
+            self._due_s["jobs"] = now + len(rows) / _ROWS_PER_S
+            told.append(lambda board: board.saw_jobs(rows, now))
+        if self._is_due("events", now):
             events = client.events()
-            self._events_s = now + _ROWS_S
+            self._due_s["events"] = now + _EVENTS_S
             told.append(lambda board: board.saw_events(events, now))
         return told
+
+    def _is_due(self, what: str, now: float) -> bool:
+        return now >= self._due_s[what]
 
 
 def ask_memorias(client: Client) -> list[Told]:
