@@ -244,6 +244,31 @@ def metrics(
     return commands.metrics(commands.Target(master, timeout, json), nodes or ())
 
 
+@command("history", "historial")
+def history(
+    since: Annotated[
+        str, typer.Option("--since", "--desde", metavar="T", help="2h, 3d, or 2026-11-25T10:30.")
+    ] = "1h",
+    until: Annotated[str | None, typer.Option("--until", "--hasta", metavar="T")] = None,
+    node: Annotated[
+        list[str] | None, typer.Option("--node", "--nodo", metavar="NODE", help="Only this one.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("--metric", "--metrica", help="cpu_percent, load, …")
+    ] = None,
+    step: Annotated[
+        float, typer.Option("--step", "--paso", metavar="S", help="Seconds a row; 0: finest.")
+    ] = 0.0,
+    csv: Annotated[bool, typer.Option("--csv", help="Rows as CSV on stdout.")] = False,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
+) -> int:
+    """The past of each node, from a memoria: curves, or rows."""
+    target = commands.Target(master, timeout, json)
+    return commands.history(target, since, until, node or (), metric or (), step, csv)
+
+
 @command("alerts", "alertas")
 def alerts(
     nodes: Nodes = None, master: Master = None, timeout: Timeout = None, json: Json = False

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -10,10 +11,12 @@ from hpczmq import wire
 from hpczmq.clock import Clock
 from hpczmq.endpoint import Sent, Socket, Trouble
 from hpczmq.errors import NoCluster, NotAllowed, Refused, shown
-from hpczmq.messages import Ask, Message, Ping, Reject
+from hpczmq.messages import Ask, AskHistory, HistoryAnswer, Message, Ping, Reject, Run
 from hpczmq.transport import Keys, Sockets
 
 M = TypeVar("M", bound=Message)
+#: By node a row for each moment, oldest first: `at_s`, and each of the metrics.
+History = dict[str, list[dict[str, float]]]
 
 
 def ask_node(
@@ -40,18 +43,20 @@ def ask_node(
         Refused: the node does not answer such a question.
         NotAllowed: it does not answer it to who has this key.
     """
-    return ask_nodes([address], request, kind, timeout_s, keys, insecure)
+    answer, took_s, _ = ask_any([address], request, kind, timeout_s, keys, insecure)
+    return answer, took_s
 
 
-def ask_nodes(
+def ask_any(
     addresses: Sequence[str],
-    request: Ping | Ask,
+    request: Ping | Ask | AskHistory,
     kind: type[M],
     timeout_s: float,
     keys: Keys | None = None,
     insecure: bool = False,
-) -> tuple[M, float]:
-    """Ask several nodes at once, of which any will do: the first answer, as `ask_node` gives it.
+) -> tuple[M, float, str]:
+    """Ask several nodes at once, of which any will do: the first answer, the seconds that it took,
+    and whose it is; raises as `ask_node` does.
 
     One that is gone or refuses costs nothing then, as long as another one answers.
     """
@@ -71,7 +76,7 @@ def ask_nodes(
             for address, dealer in list(open_.items()):
                 answer = _answer(dealer)
                 if isinstance(answer, kind):
-                    return answer, clock.now() - sent_s.get(address, 0.0)
+                    return answer, clock.now() - sent_s.get(address, 0.0), address
                 if isinstance(answer, Reject):
                     refused = refusal(answer)
                 elif dealer.trouble() is Trouble.KEY:
@@ -84,6 +89,41 @@ def ask_nodes(
     finally:
         sockets.close()
     raise NoCluster(f"{shown(', '.join(addresses))}: nothing answered in {timeout_s:g} s")
+
+
+def history(
+    ask: AskHistory,
+    get: Callable[[Sequence[str], AskHistory], tuple[HistoryAnswer, str]],
+) -> History:
+    """All pages of an answer of one memoria.
+
+    Args:
+        ask: for the first page.
+        get: asks some memorias, or any when none is named; the answer, and whose it is.
+    """
+    told: History = {}
+    addresses: Sequence[str] = ()
+    while True:
+        answer, address = get(addresses, ask)
+        addresses = [address]  # the next page has to be of the same one
+        names = ("at_s", *answer.columns)
+        for run in answer.runs:
+            rows = [dict(zip(names, row, strict=True)) for row in _rows(run, len(names))]
+            told.setdefault(run.node, []).extend(rows)
+        last = answer.runs[-1].node if answer.runs else ""
+        if not answer.more or not told.get(last):
+            return told
+        cursor = last, told[last][-1]["at_s"]
+        if cursor <= (ask.after, ask.after_s):
+            return told  # it says the same again
+        ask = replace(ask, after=cursor[0], after_s=cursor[1])
+
+
+def _rows(run: Run, width: int) -> Iterator[tuple[float, ...]]:
+    """The rows of a run, of which a memoria of our version has so many columns."""
+    if len(run.rows) % (8 * width):
+        raise Refused("rows", f"the history of {shown(run.node)} is no rows of {width} numbers")
+    return struct.iter_unpack(f"<{width}d", run.rows)
 
 
 def refusal(answer: Reject) -> Refused:

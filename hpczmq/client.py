@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import addresses, config, credentials, keyfiles, limits, partition, wire
-from hpczmq.asking import ask_nodes, refusal
+from hpczmq import addresses, asking, config, credentials, keyfiles, limits, partition, wire
+from hpczmq.asking import refusal
 from hpczmq.endpoint import Trouble
 from hpczmq.errors import HpczmqError, LocalError, NoCluster, NotAllowed, ParameterError, Refused
 from hpczmq.futures import JobFuture, MapSink, Sink, TaskFuture
@@ -22,12 +22,14 @@ from hpczmq.kernels import get
 from hpczmq.messages import (
     AlertsAnswer,
     Ask,
+    AskHistory,
     Cancel,
     ClusterAnswer,
     Done,
     Drain,
     EventsAnswer,
     ExplainAnswer,
+    HistoryAnswer,
     JobsAnswer,
     Message,
     MetricsAnswer,
@@ -328,17 +330,48 @@ class Client:
         """The newest metrics of each node, from a memoria."""
         return self._ask_memoria(About.METRICS, tuple(nodes), MetricsAnswer).nodes
 
+    def history(
+        self,
+        since_s: float,
+        until_s: float = 1e12,
+        *,
+        step_s: float = 0.0,
+        nodes: Iterable[str] = (),
+    ) -> asking.History:
+        """The past of nodes, from a memoria.
+
+        Args:
+            since_s, until_s: from when to when, in seconds since 1970.
+            step_s: the resolution that will do, in seconds; 0: the finest that is kept for so long.
+            nodes: which ones; none: all.
+
+        Returns:
+            By node a row for each moment, oldest first: `at_s`, and each of the metrics.
+        """
+        addresses = self.status().memorias
+        ask = AskHistory(0, max(0.0, since_s), until_s, step_s, tuple(nodes))
+        return asking.history(
+            ask, lambda of, page: self._ask_nodes(of or addresses, page, HistoryAnswer)
+        )
+
     def alerts(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
         """What is wrong now, from a memoria."""
         return self._ask_memoria(About.ALERTS, tuple(nodes), AlertsAnswer).alerts
 
     def _ask_memoria(self, about: About, names: tuple[str, ...], kind: type[M]) -> M:
-        addresses = self.status().memorias
+        return self._ask_nodes(self.status().memorias, Ask(0, about, names), kind)[0]
+
+    def _ask_nodes(
+        self, addresses: Sequence[str], request: Ask | AskHistory, kind: type[M]
+    ) -> tuple[M, str]:
+        """The first answer of some memorias, and whose it is."""
         try:
             patience_s = min(self.timeout_s, _MEMORIA_S)
             keys = self._keys.keys if self._keys else None
-            question = Ask(0, about, names)
-            return ask_nodes(addresses, question, kind, patience_s, keys, self._insecure)[0]
+            answer, _, address = asking.ask_any(
+                addresses, request, kind, patience_s, keys, self._insecure
+            )
+            return answer, address
         except NoCluster:
             raise NoCluster(
                 f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"

@@ -12,7 +12,6 @@ class Clock:
         """The time, in seconds."""
         return time.monotonic()
 
-
-def wall_s() -> float:
-    """The time of day, in seconds since the epoch; it may jump. For what outlives a process."""
-    return time.time()
+    def wall(self) -> float:
+        """What the clock on the wall says, in seconds since 1970; somebody may set it."""
+        return time.time()

@@ -121,7 +121,7 @@ class LocalCluster:
             for number in range(1, memorias + 1):
                 self._start(
                     "memoria", f"master={self.address}", f"number={number}",
-                    "bind=127.0.0.1:0", "control_bind=127.0.0.1:0",
+                    "bind=127.0.0.1:0", "control_bind=127.0.0.1:0", "history=off",
                 )  # fmt: skip
         except BaseException:
             self.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -11,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from hpczmq import addresses, atomic, batch, config, credentials, limits, tables
@@ -22,6 +24,7 @@ from hpczmq.errors import (
     JobFailed,
     NoCluster,
     OutputError,
+    ParameterError,
     Refused,
     shown,
 )
@@ -279,7 +282,38 @@ def metrics(target: Target, nodes: Sequence[str]) -> int:
     """The newest metrics of each node."""
     with target.client() as client:
         rows = client.metrics(nodes)
-    target.output.show(tables.metrics(rows), rows)
+    told: list[RenderableType] = [tables.metrics(rows)]
+    if nodes:  # who names some wants to know more
+        told.append(tables.vitals(rows))
+    target.output.show(Group(*told), rows)
+    return 0
+
+
+def history(
+    target: Target,
+    since: str,
+    until: str | None,
+    nodes: Sequence[str],
+    metrics: Sequence[str],
+    step_s: float,
+    as_csv: bool,
+) -> int:
+    """The past of the nodes."""
+    from hpczmq import looking_back  # with what it draws
+
+    now_s = Clock().wall()
+    since_s = looking_back.moment("since", since, now_s)
+    until_s = now_s if until is None else looking_back.moment("until", until, now_s)
+    if not 0 <= step_s <= 31 * 24 * 3600:
+        raise ParameterError("step", step_s, "must be 0..2678400 seconds")
+    looking_back.check_metrics(metrics)
+    with target.client() as client:
+        told = client.history(since_s, until_s, step_s=step_s, nodes=nodes)
+    if as_csv:
+        sys.stdout.write(looking_back.as_csv(told))
+        return 0
+    chosen, width = metrics or looking_back.USUAL, target.output.out.width
+    target.output.show(looking_back.drawn(told, chosen, since_s, until_s, width), told)
     return 0
 
 

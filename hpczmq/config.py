@@ -63,6 +63,14 @@ class Config:
     spare_saturated: bool = True
     #: Seconds between heartbeats; the master tells everybody else.
     heartbeat_s: float = limits.heartbeat_s_default
+    #: Seconds between two measurements of the round trip to the master, and two reports of all
+    #: that the node measures; heartbeats measure and report the most of it, where they are quicker.
+    ping_s: float = limits.ping_s_default
+    report_s: float = limits.report_s_default
+    #: File of a memoria's history; empty: in the user's data folder, by its name; "off": none. And
+    #: what it may take ("4GiB").
+    history: str = ""
+    history_size: str = f"{limits.history_file_bytes_max >> 20}MiB"
     #: Go beyond this machine without keys.
     insecure: bool = False
     #: The folder of keys; empty: the user's own, if it is there; "off": no keys.
@@ -170,6 +178,7 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
     low, high = limits.heartbeat_s_min, limits.heartbeat_s_max
     policies, longest = [policy.value for policy in Policy], limits.name_chars_max
     least = limits.worker_memory_bytes_min
+    rarest, smallest = limits.interval_s_max, limits.history_file_bytes_min
     timeout_max, heaviest = limits.timeout_s_max, limits.weights_max
     printable = (
         lambda text: len(text) <= longest and text.isprintable(),
@@ -177,6 +186,11 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
     )
     rules: dict[str, tuple[Callable[[Any], bool], str]] = {
         "heartbeat_s": (lambda s: low <= s <= high, f"{low}..{high} s"),
+        "ping_s": (lambda s: limits.ping_s_min <= s <= rarest, f"{limits.ping_s_min}..{rarest} s"),
+        "report_s": (
+            lambda s: limits.report_s_min <= s <= rarest,
+            f"{limits.report_s_min}..{rarest} s",
+        ),
         "slots": (lambda n: 0 <= n <= limits.slots_max, f"0..{limits.slots_max}"),
         "number": (lambda n: n in (1, 2), "1 or 2"),
         "timeout_s": (lambda s: 0 < s <= timeout_max, f"above 0 and at most {timeout_max:.0f}"),
@@ -188,6 +202,7 @@ def _wrong(values: Mapping[str, Any], places: Mapping[str, str]) -> list[str]:
         "worker_memory": (_bounds_a_worker, f"off, or like 2GiB, at least {least >> 20}MiB"),
         "task_cpu_s": (lambda s: 0 <= s <= timeout_max, f"0..{timeout_max:.0f}"),
         "results": (lambda text: _reads(needs.memory_bytes, text), "like 512MiB or 200GiB"),
+        "history_size": (_holds_a_history, f"like 4GiB, at least {smallest >> 20}MiB"),
         "labels": (lambda text: _reads(needs.labels, text), "like gpu=a100,room=3"),
         "log_level": (lambda text: text in _LOG_LEVELS, ", ".join(_LOG_LEVELS)),
         "name": printable,
@@ -212,6 +227,11 @@ def _bounds_a_worker(text: str) -> bool:
         return True
     reads = _reads(needs.memory_bytes, text)
     return reads and needs.memory_bytes(text, "") >= limits.worker_memory_bytes_min
+
+
+def _holds_a_history(text: str) -> bool:
+    reads = _reads(needs.memory_bytes, text)
+    return reads and needs.memory_bytes(text, "") >= limits.history_file_bytes_min
 
 
 def _reads(reader: Callable[[str, str], object], text: str) -> bool:

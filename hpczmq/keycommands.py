@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from hpczmq import config, keyfiles
-from hpczmq.clock import wall_s
+from hpczmq.clock import Clock
 from hpczmq.errors import ConfigError, ParameterError, shown
 from hpczmq.identity import GIVEN, fingerprint, role_of
 from hpczmq.keyring import Keyring, Row
@@ -47,7 +47,7 @@ def command(name: str, other: str) -> Callable[[F], F]:
 def init(keys: Keys = None, json: Json = False) -> int:
     """Make the cluster's key, and the first admin's."""
     folder = _folder(keys)
-    ring = Keyring.init(folder, wall_s())
+    ring = Keyring.init(folder, Clock().wall())
     key = fingerprint(ring.cluster.pair.public)
     text = (
         f"{shown(str(folder))}: the cluster's key is made, and admin.key for who runs commands\n"
@@ -61,7 +61,7 @@ def init(keys: Keys = None, json: Json = False) -> int:
 @command("add", "agregar")
 def add(name: KeyName, role: Role, keys: Keys = None, json: Json = False) -> int:
     """Make a key for a node or a person; its file is to be carried there."""
-    path = Keyring(_folder(keys)).add(name, role_of(role), wall_s())
+    path = Keyring(_folder(keys)).add(name, role_of(role), Clock().wall())
     text = f"{shown(str(path))}: carry it to {shown(name)}, and name it there with HPCZMQ_KEY"
     Output(json).show(Text(text), {"name": name, "role": role, "file": str(path)})
     return 0
@@ -88,7 +88,7 @@ def show(
     json: Json = False,
 ) -> int:
     """One key in full: the public half of it, which is its fingerprint."""
-    ring, now = Keyring(_folder(keys)), wall_s()
+    ring, now = Keyring(_folder(keys)), Clock().wall()
     if name == "cluster":
         facts: dict[str, Any] = {
             "name": name,
@@ -109,7 +109,7 @@ def show(
 @command("revoke", "revocar")
 def revoke(name: KeyName, keys: Keys = None, json: Json = False) -> int:
     """Let a key in no more; a running master cuts its connections at once."""
-    gone = Keyring(_folder(keys)).revoke(name, wall_s())
+    gone = Keyring(_folder(keys)).revoke(name, Clock().wall())
     told = ", ".join(shown(one.name) for one in gone)
     facts = [{"name": one.name, "fingerprint": fingerprint(one.key)} for one in gone]
     Output(json).show(Text(f"revoked: {told}"), facts)
@@ -130,7 +130,7 @@ def rotate(
     after_s = seconds_of("after", after)
     if not 0 <= after_s <= rotation_s_max:
         raise ParameterError("after", after, "must be up to a year: 90s, 2h, 7d")
-    cluster = Keyring(_folder(keys)).rotate(after_s, wall_s())
+    cluster = Keyring(_folder(keys)).rotate(after_s, Clock().wall())
     assert cluster.next_pair is not None, "that is what a rotation is"
     key = fingerprint(cluster.next_pair.public)
     text = f"from {_day(cluster.next_s)} on the cluster's key is\n{key}"
@@ -149,7 +149,7 @@ def token(
     json: Json = False,
 ) -> int:
     """Make a token by which nodes join, and get a key of their own."""
-    ring, now = Keyring(_folder(keys)), wall_s()
+    ring, now = Keyring(_folder(keys)), Clock().wall()
     made = ring.token(role_of(role), seconds_of("expires", expires), uses, now)
     key = fingerprint(ring.cluster.at(now).public)
     text = (

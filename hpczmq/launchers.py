@@ -115,6 +115,10 @@ def memoria(
     key: Key = None,
     token: Token = None,
     fingerprint: Fingerprint = None,
+    history: Annotated[
+        str | None,
+        typer.Option("--history", "--historial", metavar="FILE", help='Its file, or "off".'),
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -129,6 +133,7 @@ def memoria(
             key=key,
             token=token,
             fingerprint=fingerprint,
+            history=history,
             insecure=insecure or None,
             log_level=log_level,
         )

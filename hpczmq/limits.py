@@ -359,6 +359,41 @@ nodes_max: Final = 20_000
 #: seconds: jobs that take a month are not hung.
 simulated_slaves_max: Final = 100_000
 simulated_s_max: Final = 31 * 24 * 3600.0
+#: What a master says of its cluster with each heartbeat: jobs that don't move, lost slaves.
+findings_max: Final = 1_000
+#: Jobs of each priority, from the front of its queue, that it looks at for that.
+jobs_looked_max: Final = 100
+#: Losses of slaves that are remembered, by name and together, and for how long.
+losses_max: Final = 1_000
+losses_window_s: Final = 600.0
+#: A memoria keeps so much in memory at full rate: an hour of 300 nodes, and less of more.
+history_full_s: Final = 3600.0
+history_bytes_max: Final = 256 * MIB
+#: What its file takes, unless configured: a year of 40 nodes. The oldest go first.
+history_file_bytes_max: Final = 1024 * MIB
+history_file_bytes_min: Final = MIB
+#: One answer: rows, nodes, columns.
+history_page_bytes_max: Final = MIB
+history_runs_max: Final = 1_000
+history_columns_max: Final = 256
+#: Rows that wait for the disk; when it does not keep up the oldest are dropped, and that is told.
+history_waiting_bytes_max: Final = 64 * MIB
+#: Questions to the disk that wait for their turn; more are refused.
+history_questions_max: Final = 100
+#: A gap is asked for so often before it is left open, and so long after the last try.
+fill_tries_max: Final = 5
+gaps_max: Final = 100
+fill_s: Final = 10.0
+#: Cores of one machine that are told one by one.
+cores_max: Final = 4_096
+#: A node tells so often what its heartbeats don't carry: each core, each worker, totals.
+report_s_default: Final = 30.0
+report_s_min: Final = 0.05
+#: The round trip is measured at least so often: by each heartbeat's echo, or else by a ping.
+ping_s_default: Final = 10.0
+ping_s_min: Final = 0.05
+#: Both are heard of at least so often.
+interval_s_max: Final = 3600.0
 #: CPU saturation: raised at or above this load for so long, cleared below the lower one.
 cpu_saturated_percent: Final = 95.0
 cpu_clear_percent: Final = 80.0

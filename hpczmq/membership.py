@@ -11,7 +11,10 @@ from enum import Enum
 from math import inf
 
 from hpczmq import limits
-from hpczmq.messages import Access, Beat, Control, Introduce, Message, Reject, Welcome
+from hpczmq.messages import Access, Beat, Control, Introduce, Message, Pong, Reject, Welcome
+
+#: Of a new round trip's difference to the last one so much goes into the jitter (RFC 3550, 6.4.1).
+_JITTER_SHARE = 1 / 16
 
 
 class Due(Enum):
@@ -20,12 +23,13 @@ class Due(Enum):
     NOTHING = "nothing"
     HELLO = "hello"  # it is not a member (any more)
     BEAT = "beat"  # a heartbeat is due
+    PING = "ping"  # the round trip is to be measured, and the next heartbeat is far
 
 
 class Membership:
     """Where a node stands with its master. Times are seconds on the owner's clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, ping_s: float = limits.ping_s_default) -> None:
         #: Whether the master has welcomed this process and was heard lately.
         self.joined = False
         #: The last welcome; None before the first.
@@ -46,7 +50,10 @@ class Membership:
         self.beat_s = -inf
         #: Whether the next one is due at once. When the last was sent its echo has still to know.
         self.hurried = False
-        self.latency_s = 0.0
+        self.latency_s = self.jitter_s = 0.0
+        #: How often the round trip is to be measured, and the number and time of the last ping.
+        self.ping_s = ping_s
+        self.pings, self.pinged_s = 0, -inf
         #: When the master was last heard, and when hello was last said.
         self.heard_s = -inf
         self.hello_s = -inf
@@ -73,7 +80,9 @@ class Membership:
                 self.joined = False
                 self.hello_s = -inf
             case Beat(sequence=sequence) if 0 < sequence == self.sequence:  # 0 is nobody's echo
-                self.latency_s = now - self.beat_s
+                self._measured(now - self.beat_s)
+            case Pong(request=request) if 0 < request == self.pings:
+                self._measured(now - self.pinged_s)
             case Control():
                 self._control(message)
             case Access():
@@ -86,6 +95,12 @@ class Membership:
             case _:
                 pass
         return False
+
+    def _measured(self, round_trip_s: float) -> None:
+        if self.latency_s:
+            differs_s = abs(round_trip_s - self.latency_s)
+            self.jitter_s += (differs_s - self.jitter_s) * _JITTER_SHARE
+        self.latency_s = round_trip_s
 
     def _control(self, control: Control) -> None:
         newest = self.control
@@ -105,7 +120,11 @@ class Membership:
             self.hello_s = now
             return Due.HELLO
         if now - self.beat_s < self.heartbeat_s and not self.hurried:
-            return Due.NOTHING
+            if now - max(self.beat_s, self.pinged_s) < self.ping_s:
+                return Due.NOTHING
+            self.pinged_s = now
+            self.pings += 1
+            return Due.PING
         self.beat_s, self.hurried = now, False
         self.sequence += 1
         return Due.BEAT

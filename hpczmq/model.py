@@ -13,27 +13,27 @@ from enum import Enum, IntEnum
 from typing import Annotated, Any, Final, NamedTuple
 
 from hpczmq import limits, needs
+
+# Given on: whoever speaks of the nouns needs these too.
+from hpczmq.bounds import NO_QUEUE as NO_QUEUE
+from hpczmq.bounds import Bounds as Bounds
+from hpczmq.bounds import Count as Count
+from hpczmq.bounds import Line as Line
+from hpczmq.bounds import Name as Name
+from hpczmq.bounds import Number as Number
+from hpczmq.bounds import Packed as Packed
+from hpczmq.bounds import Seconds as Seconds
+from hpczmq.bounds import Text as Text
+from hpczmq.bounds import Trace as Trace
+from hpczmq.bounds import Uid as Uid
 from hpczmq.errors import ParameterError
-
-
-class Bounds(NamedTuple):
-    """The closed range of a number, or of a length; both ends may occur."""
-
-    low: float
-    high: float
-
-
-Count = Annotated[int, Bounds(0, 2**63 - 1)]
-Seconds = Annotated[float, Bounds(0.0, 1e12)]
-Number = Annotated[float, Bounds(-1e300, 1e300)]
-Name = Annotated[str, Bounds(0, limits.name_chars_max)]
-Text = Annotated[str, Bounds(0, limits.text_chars_max)]
-Trace = Annotated[str, Bounds(0, limits.error_chars_max)]
-Line = Annotated[str, Bounds(0, limits.log_line_chars_max)]
-Packed = Annotated[bytes, Bounds(0, limits.value_bytes_max)]
-Uid = Annotated[bytes, Bounds(16, 16)]
-#: The queue of a master that has none of its own (in tests), and of who knows none.
-NO_QUEUE: Final = bytes(16)
+from hpczmq.metrics import NO_VITALS as NO_VITALS
+from hpczmq.metrics import Alert as Alert
+from hpczmq.metrics import Finding as Finding
+from hpczmq.metrics import Metrics as Metrics
+from hpczmq.metrics import NodeMetrics as NodeMetrics
+from hpczmq.metrics import Vitals as Vitals
+from hpczmq.metrics import WorkerVitals as WorkerVitals
 
 
 class Role(IntEnum):
@@ -252,29 +252,6 @@ class AttemptInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
-    """What a node measures of itself; it rides on every heartbeat."""
-
-    #: Load of all cores together over the last heartbeat, 0..100, and how much of it is this
-    #: node's own, with its workers.
-    cpu_percent: Number = 0.0
-    own_cpu_percent: Number = 0.0
-    #: Physical memory in use, 0..100, and how much is free for new work.
-    memory_percent: Number = 0.0
-    memory_free_bytes: Count = 0
-    #: Load average of the last minute.
-    load: Number = 0.0
-    #: Round trip of the last heartbeat to the master; 0 before the first.
-    latency_s: Seconds = 0.0
-    #: Worker processes that run a task, and tasks that wait on this node.
-    slots_busy: Count = 0
-    tasks_held: Count = 0
-    #: Tasks answered since the start of the process, and how many of them without a result.
-    tasks_done: Count = 0
-    tasks_failed: Count = 0
-
-
-@dataclass(frozen=True, slots=True)
 class JobInfo:
     """A job as `jobs` and `job` show it. Times are ages on the master's clock, in seconds."""
 
@@ -353,25 +330,3 @@ class ClusterInfo:
     refused: Annotated[tuple[Refusal, ...], Bounds(0, 2 * limits.refusal_codes_max)] = ()
     #: Whether everybody who reaches the master may use it, since it was told so (`--insecure`).
     insecure: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """One alert of a memoria, active now."""
-
-    rule: Name
-    node: Name
-    severity: Name
-    text: Text
-    value: Number
-    #: How long it has been active.
-    age_s: Seconds
-
-
-@dataclass(frozen=True, slots=True)
-class NodeMetrics:
-    """The newest metrics of a node, and how old they are."""
-
-    node: Name
-    age_s: Seconds
-    metrics: Metrics

@@ -15,17 +15,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hpczmq import limits, tables
+from hpczmq import limits, looking_back, tables
 from hpczmq._version import __version__
 from hpczmq.atomic import replacing
 from hpczmq.client import Client
+from hpczmq.clock import Clock
 from hpczmq.commands import Target
 from hpczmq.errors import HpczmqError, ParameterError
 from hpczmq.jsontext import document
 from hpczmq.kernels import get
 from hpczmq.messages import TraceAnswer
 from hpczmq.model import JobInfo
-from hpczmq.options import Json, Master, Since, Timeout, seconds_of
+from hpczmq.options import Json, Master, Timeout
 from hpczmq.plain import cell, shown
 
 # The dashboard and the report are imported where they are used: most commands need neither.
@@ -63,7 +64,10 @@ def top(
 
 
 def events(
-    since: Since = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", "--desde", metavar="T", help="2h, 3d, or 2026-11-25T10:30."),
+    ] = None,
     nodes: Annotated[
         list[str] | None,
         typer.Option("--node", "--nodo", metavar="NODE", help="Only of this one; may be repeated."),
@@ -75,10 +79,11 @@ def events(
 ) -> int:
     """What happened lately, oldest first, as far as the master remembers it."""
     target = Target(master, timeout, json)
-    within_s = None if since is None else seconds_of("since", since)
+    now_s = Clock().wall()
+    within_s = now_s if since is None else now_s - looking_back.moment("since", since, now_s)
     with target.client() as client:
         found = client.events(nodes or ())
-    rows = [row for row in found if within_s is None or row.age_s <= within_s]
+    rows = [row for row in found if row.age_s <= within_s]
     if as_csv and not json:
         import csv
 

@@ -12,6 +12,7 @@ from hpczmq.identity import KeyRole, Member
 from hpczmq.messages import (
     AlertsAnswer,
     Ask,
+    AskHistory,
     Cancel,
     Drain,
     Enrol,
@@ -26,6 +27,7 @@ from hpczmq.messages import (
     SetPolicy,
     Submit,
     Taken,
+    VitalsReport,
 )
 from hpczmq.model import Role
 
@@ -40,6 +42,7 @@ MAY_SAY: Final[dict[type[Message], frozenset[KeyRole]]] = {
     Goodbye: _MEMBERS,
     Ping: _MEMBERS,
     Ask: _MEMBERS - {_R.SLAVE},
+    AskHistory: _READERS | {_R.MEMORIA, _R.STANDBY},
     Fetch: _READERS,
     Taken: _READERS,
     Submit: frozenset({_R.ADMIN, _R.CLIENT}),
@@ -49,6 +52,7 @@ MAY_SAY: Final[dict[type[Message], frozenset[KeyRole]]] = {
     Report: frozenset({_R.SLAVE}),
     Return: frozenset({_R.SLAVE}),
     AlertsAnswer: frozenset({_R.MEMORIA}),
+    VitalsReport: frozenset({_R.SLAVE, _R.MEMORIA}),
     Enrol: frozenset({_R.NEWCOMER}),
 }
 

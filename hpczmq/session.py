@@ -198,7 +198,7 @@ class Session:
 
     def __init__(self, name: str, instance: bytes, *, protocol: int, software: str = "") -> None:
         self._hello = Hello(Role.CLIENT, name, instance, protocol, software)
-        self.membership = Membership()
+        self.membership = Membership(ping_s=inf)
         self.requests = 0
         #: By request number.
         self.pending: dict[int, Pending] = {}
@@ -364,7 +364,7 @@ class Session:
                 beat = self.membership
                 heartbeat = Heartbeat(beat.sequence, Metrics(), (), beat.generation)
                 self._actions.append(Send(heartbeat))
-            case Due.NOTHING:
+            case Due.NOTHING | Due.PING:
                 pass
         if not self.membership.joined:
             return

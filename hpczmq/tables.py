@@ -151,19 +151,47 @@ def slaves(rows: Sequence[SlaveInfo]) -> Table:
 
 def metrics(rows: Sequence[NodeMetrics]) -> Table:
     """Newest metrics of each node."""
+    warm, swaps = any(r.metrics.temperature_c for r in rows), any(r.vitals.swap_bytes for r in rows)
     made = table(
-        "Metrics", "node", ">CPU", ">load", ">memory", ">free", ">latency", ">busy", ">held",
-        ">done", ">failed", ">age",
+        "Metrics", "node", ">CPU", ">load", ">memory", ">free", *([">swap"] if swaps else []),
+        ">disk", *([">°C"] if warm else []), ">net in", ">net out", ">latency", ">jitter", ">busy",
+        ">held", ">done", ">failed", ">age",
     )  # fmt: skip
     for row in rows:
         m = row.metrics
         made.add_row(
             Text(shown(row.node)), f"{m.cpu_percent:.0f} %", f"{m.load:.2f}",
             f"{m.memory_percent:.0f} %", size(m.memory_free_bytes),
-            f"{m.latency_s * 1e3:.1f} ms", str(m.slots_busy), str(m.tasks_held),
-            str(m.tasks_done), str(m.tasks_failed), seconds(row.age_s),
+            *([f"{m.swap_percent:.0f} %"] if swaps else []), f"{m.disk_percent:.0f} %",
+            *([f"{m.temperature_c:.0f}" if m.temperature_c else "-"] if warm else []),
+            f"{size(int(m.received_bytes_per_s))}/s", f"{size(int(m.sent_bytes_per_s))}/s",
+            f"{m.latency_s * 1e3:.1f} ms", f"{m.jitter_s * 1e3:.1f} ms", str(m.slots_busy),
+            str(m.tasks_held), str(m.tasks_done), str(m.tasks_failed), seconds(row.age_s),
         )  # fmt: skip
     return made
+
+
+def vitals(rows: Sequence[NodeMetrics]) -> Text:
+    """Of each node the cores and workers, a line each; for one or two nodes that were named."""
+    lines = []
+    for row in rows:
+        v, m, name = row.vitals, row.metrics, shown(row.node)
+        cores = " ".join(f"{percent:.0f}" for percent in v.cores_percent)
+        limits = ", limits of a container" if v.contained else ""
+        lines += [
+            f"{name}: cores {cores} %, {v.cores:g} to use{limits}",
+            f"{name}: memory {size(v.memory_used_bytes)} of {size(v.memory_bytes)}, own"
+            f" {size(m.own_memory_bytes)}; swap {size(v.swap_used_bytes)} of {size(v.swap_bytes)};"
+            f" disk {size(v.disk_free_bytes)} free of {size(v.disk_bytes)}, read"
+            f" {size(int(m.disk_read_bytes_per_s))}/s, written"
+            f" {size(int(m.disk_written_bytes_per_s))}/s",
+            f"{name}: {v.descriptors} descriptors of {v.descriptors_max}; tasks: {m.errors} errors,"
+            f" {m.crashes} crashes, {m.timeouts} timeouts, {m.tasks_again} run again;"
+            f" results {size(m.result_bytes)}",
+            *(f"{name}: worker {w.pid} at {w.cpu_percent:.0f} % of a core, {size(w.memory_bytes)}"
+              for w in v.workers),
+        ]  # fmt: skip
+    return Text("\n".join(lines))
 
 
 def alerts(rows: Sequence[Alert]) -> Table:

@@ -105,6 +105,12 @@ class Sockets:
         self._dial(made, address)
         return made
 
+    def undialled(self) -> Socket:
+        """A DEALER that dials nobody yet; see `moved`."""
+        made = self._socket(zmq.DEALER)
+        made.raw.setsockopt(zmq.IMMEDIATE, 0)  # the first question may wait for the connection
+        return made
+
     def subscriber(self, *topics: bytes) -> Socket:
         """A SUB of some topics, to be `moved` to where they are published."""
         made = self._socket(zmq.SUB)
@@ -114,13 +120,13 @@ class Sockets:
         return made
 
     def moved(self, socket: Socket, address: str) -> Socket:
-        """A SUB that dials this address with the keys as they are now: the same one if it does
+        """A socket that dials this address with the keys as they are now: the same one if it does
         already, else a new one in its place. (libzmq ends the whole process when a SUB hangs up in
         the middle of a message.)
         """
         if socket.dialled == self._target(address):
             return socket
-        made = self.subscriber(*socket.topics)
+        made = self.subscriber(*socket.topics) if socket.topics else self.undialled()
         self._dial(made, address)
         self._drop(socket)
         return made

@@ -25,7 +25,17 @@ import msgpack
 
 from hpczmq import limits
 from hpczmq.errors import ProtocolError, shown
-from hpczmq.messages import KINDS, PROTOCOL, AlertsAnswer, Control, Hello, Message, Sample
+from hpczmq.messages import (
+    KINDS,
+    PROTOCOL,
+    AlertsAnswer,
+    Control,
+    Hello,
+    Message,
+    Pulse,
+    Sample,
+    VitalsReport,
+)
 from hpczmq.model import Bounds
 
 #: Bytes that a frame or buffer may be; what zmq hands out and takes.
@@ -41,6 +51,8 @@ TOPIC_ALERTS: Final = MAGIC + b"a"
 TOPICS: Final[dict[type[Message], bytes]] = {
     Control: TOPIC_CONTROL,
     Sample: TOPIC_METRICS,
+    VitalsReport: TOPIC_METRICS,
+    Pulse: TOPIC_METRICS,
     AlertsAnswer: TOPIC_ALERTS,
 }
 _NUMBERS: Final = {cls: kind for kind, cls in KINDS.items()}

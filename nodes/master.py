@@ -9,7 +9,7 @@ from typing import assert_never
 
 from hpczmq import credentials, limits, needs, roles, wire
 from hpczmq.addresses import is_loopback
-from hpczmq.clock import wall_s
+from hpczmq.clock import Clock
 from hpczmq.config import Config
 from hpczmq.endpoint import Sent
 from hpczmq.errors import BindError, ConfigError, HpczmqError, shown
@@ -111,7 +111,7 @@ class Master:
         self.handle(Turn())
         now = shell.clock.now()
         if shell.tick_due(now):
-            self.handle(Tick())
+            self.handle(Tick(*shell.measured(now, state.heartbeat_s)))
             if self.keyring is not None:
                 self._look_at_keys(self.keyring)
         shell.inspect(state.is_member, now, self._is_busy())
@@ -125,7 +125,7 @@ class Master:
 
     def _look_at_keys(self, keyring: Keyring) -> None:
         """Go by the folder of keys as it is now, and by the clock."""
-        now, sockets = wall_s(), self.shell.sockets
+        now, sockets = self.shell.clock.wall(), self.shell.sockets
         if keyring.changed():
             try:
                 keyring.load()
@@ -149,16 +149,18 @@ class Master:
     def _take_keys(self, keyring: Keyring) -> None:
         members = keyring.members()
         readers = tuple(one for one in members if one.role in roles.MAY_ASK_NODES)
-        access = Access(readers[: limits.readers_max], keyring.cluster.next_key(wall_s()))
+        access = Access(
+            readers[: limits.readers_max], keyring.cluster.next_key(self.shell.clock.wall())
+        )
         revoked = self.shell.admit(members, self.shell.clock.now())
-        self.shell.sockets.callers.opens = keyring.has_tokens(wall_s())
+        self.shell.sockets.callers.opens = keyring.has_tokens(self.shell.clock.wall())
         self.handle(AccessChanged(access, revoked))
 
     def _enlist(self, asked: Enlist) -> Enlisted:
         """Make a key a member's, if its token is good."""
         assert self.keyring is not None, "without keys nobody has to join"
         try:
-            one = self.keyring.enrol(asked.token, asked.name, asked.key, wall_s())
+            one = self.keyring.enrol(asked.token, asked.name, asked.key, self.shell.clock.wall())
         except HpczmqError as error:
             log.warning("a token was refused")
             return Enlisted(asked.peer, asked.request, asked.name, KeyRole.NEWCOMER, str(error))
@@ -225,5 +227,5 @@ def _keys(keyring: Keyring | None) -> Keys | None:
     """What the master's sockets need of its keyring."""
     if keyring is None:
         return None
-    pair = keyring.cluster.at(wall_s())
+    pair = keyring.cluster.at(Clock().wall())
     return Keys(pair, pair.public)

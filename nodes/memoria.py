@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
+from pathlib import Path
 from typing import assert_never
 
-from hpczmq import addresses, wire
+from hpczmq import addresses, needs, wire
 from hpczmq.config import Config
 from hpczmq.keyfiles import NodeKeys
 from hpczmq.line import Line
 from hpczmq.memory import (
     Action,
+    AskOther,
     Event,
     Exit,
+    Keep,
+    Look,
     Memory,
     Publish,
     Received,
@@ -21,11 +26,22 @@ from hpczmq.memory import (
     Stop,
     Subscribe,
     Tick,
+    Told,
 )
 from hpczmq.messages import PROTOCOL
+from hpczmq.nodes.archive import Archive
 from hpczmq.nodes.shell import SOFTWARE, Shell, nobody, say_ready
 
 log = logging.getLogger(__name__)
+
+
+def archive_of(config: Config) -> Archive | None:
+    """The file of a memoria's history, if it is to have one."""
+    if config.history == "off":
+        return None
+    folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share") / "hpczmq"
+    path = Path(config.history) if config.history else folder / f"{config.name}.sqlite"
+    return Archive(path, needs.memory_bytes(config.history_size, "history_size"))
 
 
 class Memoria:
@@ -40,10 +56,15 @@ class Memoria:
         self.router = sockets.router(config.bind)
         self.publisher = sockets.publisher(config.control_bind)
         host = addresses.reachable_host(config.bind, config.master)
+        #: To the other memoria, when there is a gap to fill.
+        self.other = sockets.undialled()
+        self.archive = archive_of(config)
         self.core = Memory(
             config.name,
             uuid.uuid4().bytes,
             protocol=PROTOCOL,
+            ping_s=config.ping_s,
+            archived=self.archive.span_s if self.archive is not None else None,
             software=SOFTWARE,
             address=f"tcp://{host}:{self.router.port}",
         )
@@ -55,6 +76,8 @@ class Memoria:
         log.info("memoria %s on port %d for %s", self.shell.name, self.router.port, self.master)
         while not self.done:
             self.turn()
+        if self.archive is not None:
+            self.archive.close()
         self.shell.sockets.close()
 
     def turn(self) -> None:
@@ -67,11 +90,17 @@ class Memoria:
         if self.router in ready:
             for (peer,), message, _ in self.shell.messages(self.router, heads=1):
                 self.handle(Received(message, bytes(peer)))
+        if self.other in ready:
+            for _, message, _ in self.shell.messages(self.other):
+                self.handle(Told(message))
+        if self.archive is not None:
+            for peer, message in self.archive.answers():
+                self.router.send(wire.encode(message), peer)
         now = self.shell.clock.now()
         if self.shell.stopping:
             self.handle(Stop())
         elif self.shell.tick_due(now):
-            self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+            self.handle(Tick(*self.shell.measured(now, self.core.membership.heartbeat_s)))
             self.shell.follow(self.line, self.core.membership, now)
             self.shell.inspect(nobody, now)
 
@@ -92,6 +121,15 @@ class Memoria:
             case Subscribe(port):
                 host = addresses.host_of(self.master)
                 self.samples = self.shell.sockets.moved(self.samples, f"tcp://{host}:{port}")
+            case AskOther(address, message):
+                self.other = self.shell.sockets.moved(self.other, address)
+                self.other.send(wire.encode(message))
+            case Keep(rows):
+                if self.archive is not None:
+                    self.archive.keep(rows)
+            case Look(ask, tier, peer):
+                assert self.archive is not None, "the core was told that there is none"
+                self.archive.look(ask, tier, peer)
             case Exit():
                 self.done = True
             case _:

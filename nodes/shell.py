@@ -14,7 +14,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from hpczmq import descriptors, limits, wire
 from hpczmq._version import __version__
@@ -27,7 +27,7 @@ from hpczmq.keyfiles import NodeKeys
 from hpczmq.line import Line
 from hpczmq.membership import Membership
 from hpczmq.messages import Message, Reject
-from hpczmq.model import Metrics
+from hpczmq.model import Metrics, Vitals
 from hpczmq.nodes.sampler import Sampler
 from hpczmq.plain import block
 from hpczmq.quota import Quota, flooded
@@ -39,6 +39,16 @@ log = logging.getLogger(__name__)
 SOFTWARE = f"hpczmq {__version__}"
 #: Of a peer's id in the log.
 _ID_DIGITS = 16
+
+
+class Measured(NamedTuple):
+    """What a core's `Tick` carries, in its order."""
+
+    #: With each heartbeat; and once a report.
+    metrics: Metrics | None
+    vitals: Vitals | None
+    #: Seconds since 1970 by this machine's clock.
+    clock_s: float
 
 
 class Shell:
@@ -69,7 +79,9 @@ class Shell:
         #: When a kind of refusal was logged last.
         self._alerts: dict[str, float] = {}
         self._sampler = Sampler()
-        self._tick_s = self._sample_s = self._look_s = self._forget_s = float("-inf")
+        self.report_every_s = config.report_s
+        self._tick_s = self._sample_s = self._report_s = float("-inf")
+        self._look_s = self._forget_s = float("-inf")
         self._lifeline = sys.stdin.fileno() if config.lifeline else None
         if self._lifeline is not None:
             self.sockets.watch(self._lifeline)
@@ -104,12 +116,16 @@ class Shell:
         self._tick_s = now
         return True
 
-    def sample(self, now: float, every_s: float) -> Metrics | None:
-        """New measurements of the machine, when they are due."""
-        if now - self._sample_s < every_s:
-            return None
-        self._sample_s = now
-        return self._sampler.sample()
+    def measured(self, now: float, every_s: float, workers: Iterable[int] = ()) -> Measured:
+        """New measurements of the machine, those of them that are due."""
+        metrics = vitals = None
+        if now - self._sample_s >= every_s:
+            self._sample_s = now
+            metrics = self._sampler.sample(workers)
+        if now - self._report_s >= self.report_every_s:
+            self._report_s = now
+            vitals = self._sampler.report()
+        return Measured(metrics, vitals, self.clock.wall())
 
     def messages(
         self,

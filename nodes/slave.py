@@ -68,6 +68,7 @@ class Slave:
             address=self._address(config),
             memory_bytes=needs.memory_bytes(config.memory, "memory") or machine_memory_bytes(),
             labels=needs.labels(config.labels, "labels"),
+            ping_s=config.ping_s,
         )
 
     def _address(self, config: Config) -> str:
@@ -112,7 +113,8 @@ class Slave:
         elif self.shell.tick_due(now):
             self.slots.look()
             self.shell.follow(self.line, self.core.membership, now)
-            self.handle(Tick(self.shell.sample(now, self.core.membership.heartbeat_s)))
+            beat_s = self.core.membership.heartbeat_s
+            self.handle(Tick(*self.shell.measured(now, beat_s, self.slots.pids())))
             self.shell.inspect(nobody, now)
 
     def handle(self, event: Event) -> None:

@@ -119,6 +119,10 @@ class Slots:
         if process is not None:
             processes.kill_tree(process.popen.pid)
 
+    def pids(self) -> list[int]:
+        """Of the worker processes that are there."""
+        return [process.popen.pid for process in self._processes.values()]
+
     def look(self) -> None:
         """Kill whoever has gone on beyond its CPU time, and past the signal that says so."""
         most_s = self._grant.task_cpu_s + limits.worker_cpu_grace_s

@@ -30,14 +30,17 @@ MAY_IMPORT = {
     "plain": "",
     "atomic": "",
     "clock": "",
-    "cores": "",
+    "cgroup": "",
+    "cores": "cgroup",
     "spawn": "",
     "confine": "",
     "needs": "",
     "quota": "",
     "doorman": "quota",
     "descriptors": "",
-    "model": "needs",
+    "bounds": "",
+    "metrics": "bounds",
+    "model": "bounds metrics needs",
     "identity": "model",
     "config": "model needs",
     "guard": "identity",
@@ -59,11 +62,13 @@ MAY_IMPORT = {
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
-    "memory": "alerts membership messages model",
+    "history": "messages metrics",
+    "filling": "history messages model",
+    "memory": "alerts filling history membership messages model",
     "scheduler": "alerts happened identity items messages model quota roles",
-    "nodes": "addresses alerts arrays clock config confine cores credentials descriptors endpoint"
-    " identity items kernels keyfiles keyring line membership memory messages model needs"
-    " partition quota roles scheduler spawn transport wire worker",
+    "nodes": "addresses alerts arrays cgroup clock config confine cores credentials descriptors"
+    " endpoint history identity items kernels keyfiles keyring line membership memory messages"
+    " model needs partition quota roles scheduler spawn transport wire worker",
     # All of them in one seeded world.
     "simulation": "alerts identity items kernels memory membership messages model nodes scheduler"
     " session wire worker",
@@ -99,6 +104,8 @@ MAY_IMPORT = {
     "launchers": "config nodes options",
     "output": "jsontext wire",
     "tables": "batch doctor happened messages model wire",
+    "plots": "",
+    "looking_back": "asking metrics plots tables",
     "progress": "batch clock futures model tables",
     "dashboard": "client clock futures happened interrupts kernels mapping model palettes tables"
     " wire",
@@ -106,13 +113,12 @@ MAY_IMPORT = {
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
     "commands": "addresses asking atomic batch client clock config credentials doctor"
-    " imagefile kernels"
-    " messages model output palettes progress results tables",
+    " imagefile kernels looking_back messages model output palettes progress results tables",
     "lanes": "happened messages",
     "tracing": "happened lanes messages",
     "report": "happened lanes mapping messages model palettes png tables",
-    "observing": "atomic client commands dashboard jsontext kernels messages model options report"
-    " tables tracing",
+    "observing": "atomic client clock commands dashboard jsontext kernels looking_back messages"
+    " model options report tables tracing",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}

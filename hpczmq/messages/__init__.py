@@ -43,8 +43,13 @@ from hpczmq.messages.everyone import (
 from hpczmq.messages.keys import Access, Enrol, Enrolled
 from hpczmq.messages.memoria import (
     AlertsAnswer,
+    AskHistory,
+    HistoryAnswer,
     MetricsAnswer,
+    Pulse,
+    Run,
     Sample,
+    VitalsReport,
 )
 from hpczmq.messages.slave import (
     Ack,
@@ -65,7 +70,8 @@ Message = (
     | Assign | Revoke | Report | Ack | Heartbeat | Beat | Return
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
     | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken | EventsAnswer | TraceAnswer
-    | Sample | MetricsAnswer | AlertsAnswer
+    | Sample | MetricsAnswer | AlertsAnswer | VitalsReport | Pulse
+    | AskHistory | HistoryAnswer
 )  # fmt: skip
 
 #: Number of each kind on the wire.
@@ -76,7 +82,8 @@ KINDS: Final[dict[int, type[Message]]] = {
     32: Submit, 33: Submitted, 34: Fetch, 35: Chunk, 36: Ended, 37: Ask, 38: ClusterAnswer,
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
     45: Drain, 46: Taken, 64: EventsAnswer, 65: TraceAnswer,
-    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer,
+    48: Sample, 49: MetricsAnswer, 50: AlertsAnswer, 51: VitalsReport, 52: Pulse,
+    53: AskHistory, 54: HistoryAnswer,
 }  # fmt: skip
 
 __all__ = [
@@ -86,6 +93,7 @@ __all__ = [
     "Ack",
     "AlertsAnswer",
     "Ask",
+    "AskHistory",
     "Assign",
     "Beat",
     "Cancel",
@@ -103,16 +111,19 @@ __all__ = [
     "Goodbye",
     "Heartbeat",
     "Hello",
+    "HistoryAnswer",
     "Introduce",
     "JobsAnswer",
     "Message",
     "MetricsAnswer",
     "Ping",
     "Pong",
+    "Pulse",
     "Reject",
     "Report",
     "Return",
     "Revoke",
+    "Run",
     "Sample",
     "SetPolicy",
     "SlavesAnswer",
@@ -120,5 +131,6 @@ __all__ = [
     "Submitted",
     "Taken",
     "TraceAnswer",
+    "VitalsReport",
     "Welcome",
 ]

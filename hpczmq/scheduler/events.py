@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hpczmq.identity import ANYBODY, KeyRole, Member
 from hpczmq.messages import Access, Message, Submit
+from hpczmq.model import Metrics, Vitals
 
 #: A raw buffer (pixels) that passes through unread.
 Buffer = bytes | bytearray | memoryview
@@ -99,7 +100,13 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; comes at least every `limits.tick_s`."""
+    """Time has passed; comes at least every `limits.tick_s`. Carries the newest measurements of
+    this machine, if there are new ones, and what its clock says, in seconds since 1970.
+    """
+
+    metrics: Metrics | None = None
+    vitals: Vitals | None = None
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,6 +143,8 @@ class JobRecord:
     taken: bool = False
     started_s: float | None = None
     ended_s: float | None = None
+    #: When an outcome of it was accepted last.
+    moved_s: float = 0.0
     #: Why it failed or was cancelled.
     cause: str = ""
 

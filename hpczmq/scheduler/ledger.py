@@ -143,6 +143,7 @@ def grant_second(
     """Hand leased tasks to one more slave, in the books: the first result of the two counts."""
     lease = _new_lease(state, job, slave, indices, now)
     for index in indices:
+        state.tally.again += 1
         job.second[index] = lease.id
         job.doubled.add(index)
     return lease
@@ -177,6 +178,7 @@ def give_back(state: ClusterState, lease: Lease, now: float) -> None:
             continue
         del job.leases[index]
         move_task(state, job, index, TaskState.WAITING, now)
+        state.tally.again += 1
         job.returned.append(index)
     lease.open.clear()
     drop(state, lease)

@@ -56,6 +56,7 @@ from hpczmq.messages import (
     Submit,
     Submitted,
     Taken,
+    VitalsReport,
 )
 from hpczmq.model import About, JobState, Metrics, Policy, Role, SlaveState, Status
 from hpczmq.quota import flooded
@@ -70,6 +71,7 @@ from hpczmq.scheduler import (
     members,
     outcomes,
     placement,
+    pulse,
     stragglers,
 )
 from hpczmq.scheduler.actions import Action, Plan, Publish, Send
@@ -114,6 +116,7 @@ class Scheduler:
         weights: Weights | None = None,
         spares_saturated: bool = True,
         results_bytes_max: int = limits.results_bytes_max,
+        insecure: bool = False,
     ) -> None:
         control = Control(epoch, 1, policy.value, False)
         self.state = ClusterState(
@@ -122,6 +125,7 @@ class Scheduler:
         self.state.weights = weights or Weights()
         self.state.spares_saturated = spares_saturated
         self.state.results_bytes_max = results_bytes_max
+        self.state.insecure = insecure
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -149,6 +153,7 @@ class Scheduler:
                 stragglers.place(self.state, now)
             case Tick():
                 members.tick(self.state, now)
+                pulse.tick(self.state, event, now)
                 alarms.ring(self.state, now)
             case Stop():
                 self._control(closing=True)
@@ -224,6 +229,8 @@ class Scheduler:
                 self._send(peer, Ack((message.report,)))
             case Heartbeat():
                 members.heartbeat(self.state, slave, peer, message, now)
+            case VitalsReport(vitals=vitals):
+                pulse.republish(self.state, slave, vitals)
             case Return(leases):
                 members.take_back(self.state, slave, leases, now)
             case Goodbye():
@@ -251,8 +258,11 @@ class Scheduler:
                 self._send(peer, explain(self.state, message, now))
             case Ask():
                 self._send(peer, answer(self.state, message, access.jobs_of(self.state, who), now))
-            case Heartbeat(sequence=sequence):
-                self._send(peer, Beat(sequence))
+            case Heartbeat():
+                self._send(peer, Beat(message.sequence))
+                pulse.sample(self.state, self.state.clients[peer], message.metrics)
+            case VitalsReport(vitals=vitals):
+                pulse.republish(self.state, self.state.clients[peer], vitals)
             case AlertsAnswer():
                 pass  # a memoria's report; the master goes by the same rules itself
             case Goodbye():

@@ -10,7 +10,7 @@ from hpczmq.happened import SpanEnd
 from hpczmq.identity import KeyRole, Member, fingerprint
 from hpczmq.messages import Access, Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
 from hpczmq.model import Outcome, Role, SlaveState, Status
-from hpczmq.scheduler import attempts, chronicle, delivery, ledger, outcomes, spans
+from hpczmq.scheduler import attempts, chronicle, delivery, ledger, outcomes, pulse, spans
 from hpczmq.scheduler.actions import Publish, Send
 from hpczmq.scheduler.answers import fits
 from hpczmq.scheduler.jobs import Lease
@@ -280,6 +280,8 @@ def _give_up(
     blamed: Sequence[Lease] = (),
 ) -> None:
     _move(slave, new)
+    if new is SlaveState.LOST:
+        pulse.lost(state, slave.name, now)
     said = f"slave {slave.name} {how}, {len(slave.leases)} leases"
     chronicle.note(state, "slave", said, node=slave.name)
     ledger.mark_free(state, slave)

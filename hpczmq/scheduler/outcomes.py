@@ -42,6 +42,7 @@ def accept(
         state.quota.count("not assigned", len(news) - len(fresh))
     attempts.note(state, job, slave, report, fresh, now)
     spans.told(state, job, slave, report, fresh, now)
+    state.tally.count([o for o in fresh if not o.status.good])
     fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}
@@ -57,6 +58,8 @@ def accept(
         _measure(job, final)
         state.actions.append(Store(job.id, job.chunks, slave.name, final, buffers))
         job.chunks += 1
+        job.moved_s = now
+        state.tally.result_bytes += sum(map(len, buffers))
         admission.stored(state, job, final, buffers)
         deliver(state, job, now)
     ledger.enqueue(state, job)
@@ -147,6 +150,7 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
     job.failed_on.pop(index, None)
     job.taken_from.pop(index, None)
     state.tasks_done += 1
+    state.tally.failed += not good
     if not good and not job.cause:
         place, text = f"task {index}: ", outcome.value.decode(errors="replace")
         job.cause = place + text[len(place) - limits.error_chars_max :]
@@ -159,6 +163,7 @@ def _settle(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, n
 def _retry(state: ClusterState, job: JobRecord, outcome: Outcome, lease: int, now: float) -> None:
     """Let a task that lost its worker wait again, before the others; one that raised, later."""
     index = outcome.index
+    state.tally.again += 1
     ledger.note_taken(state, job, index)
     ledger.release(state, job, index, lease, now)
     if outcome.status is Status.ERROR:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpczmq import limits
 from hpczmq.alerts import Watcher
 from hpczmq.identity import ANYBODY, Member
 from hpczmq.messages import Access, Control, Message
-from hpczmq.model import Metrics, SlaveState
+from hpczmq.model import Metrics, Outcome, SlaveState, Status
 from hpczmq.quota import Quota
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.chronicle import Happening
@@ -114,6 +115,29 @@ class Watch:
 
 
 @dataclass(slots=True)
+class Tally:
+    """What became of tasks since the start of the master."""
+
+    #: Tasks that failed for good.
+    failed: int = 0
+    #: Executions that came to nothing, of tasks that went on or did not.
+    errors: int = 0
+    crashes: int = 0
+    timeouts: int = 0
+    #: Times that a task was to be run once more, or was started a second time.
+    again: int = 0
+    #: Of all accepted results.
+    result_bytes: int = 0
+
+    def count(self, outcomes: Sequence[Outcome]) -> None:
+        """Count executions that came to nothing."""
+        for outcome in outcomes:
+            self.errors += outcome.status is Status.ERROR
+            self.crashes += outcome.status is Status.CRASH
+            self.timeouts += outcome.status is Status.TIMEOUT
+
+
+@dataclass(slots=True)
 class ClientRecord:
     """A connection of a client or a memoria."""
 
@@ -208,6 +232,11 @@ class ClusterState:
     jobs_made: int = 0
     leases_made: int = 0
     tasks_done: int = 0
+    tally: Tally = field(default_factory=Tally)
+    #: Tasks that wait, as they were counted last.
+    tasks_waiting: int = 0
+    #: When slaves were lost lately, by name; the newest loss of all is the last.
+    losses: dict[str, deque[float]] = field(default_factory=dict)
     frames_dropped: int = 0
     #: What nodes have to know of keys; None: they are not asked for. And whether that is so
     #: beyond this machine.

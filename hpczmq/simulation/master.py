@@ -9,7 +9,7 @@ from typing import assert_never
 from hpczmq import limits, wire
 from hpczmq.identity import KEY_BYTES, KeyRole, Member, newcomer
 from hpczmq.messages import Access, Chunk, Message
-from hpczmq.model import ANY_SLAVE, Policy, SlaveState
+from hpczmq.model import ANY_SLAVE, Metrics, Policy, SlaveState, Vitals
 from hpczmq.scheduler import Scheduler, invariants
 from hpczmq.scheduler.actions import (
     Action,
@@ -62,6 +62,7 @@ class MasterNode(Node):
             policy=self.policy,
         )
         self._steps, self._settled = 0, set[str]()
+        self._measured_s = float("-inf")
         self.oracle.begin_reign()
         self.oracle.master = self.core
         #: Chunks by job and number: as they were made, and as they travel.
@@ -96,7 +97,12 @@ class MasterNode(Node):
     def tick(self) -> None:
         """Look at the clock."""
         self._turn()
-        self.handle(Tick())
+        beat_s = self.core.state.heartbeat_s
+        due = self.now - self._measured_s >= beat_s
+        if due:
+            self._measured_s = self.now
+        metrics = Metrics(cpu_percent=10.0) if due else None
+        self.handle(Tick(metrics, Vitals((10.0,), 1.0) if due else None, self.wall_s))
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, perform what it asks for, and what follows from that."""

@@ -8,8 +8,11 @@ from typing import assert_never
 from hpczmq import limits, wire
 from hpczmq.memory import (
     Action,
+    AskOther,
     Event,
     Exit,
+    Keep,
+    Look,
     Memory,
     Publish,
     Received,
@@ -17,12 +20,15 @@ from hpczmq.memory import (
     Stop,
     Subscribe,
     Tick,
+    Told,
 )
 from hpczmq.messages import (
     PROTOCOL,
     AlertsAnswer,
     Ask,
+    AskHistory,
     Cancel,
+    HistoryAnswer,
     Message,
     MetricsAnswer,
     Ping,
@@ -44,14 +50,22 @@ class MemoriaNode(Node):
         super().__init__(setting, name)
         self.published: list[AlertsAnswer] = []
         self._answers: list[Message] = []
+        #: Rows that it wanted on a disk.
+        self.kept = 0
 
     def start(self) -> None:
         """Start as a new process."""
         self.born()
         self.core = Memory(
-            self.name, self.rng.randbytes(16), protocol=PROTOCOL, address=f"tcp://{self.name}:1"
+            self.name, self.rng.randbytes(16), protocol=PROTOCOL, address=self.address
         )
+        self.setting.memorias[self.address] = self
         self.dealer = Dealer(self.setting.network, self.name, self.post, self._read)
+
+    @property
+    def address(self) -> str:
+        """Where it answers."""
+        return f"tcp://{self.name}:1"
 
     def crash(self) -> None:
         """Be gone, with everything."""
@@ -66,7 +80,7 @@ class MemoriaNode(Node):
 
     def tick(self) -> None:
         """Look at the clock."""
-        self.handle(Tick(Metrics(memory_percent=50.0)))
+        self.handle(Tick(Metrics(memory_percent=50.0), clock_s=self.wall_s))
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for."""
@@ -92,6 +106,7 @@ class MemoriaNode(Node):
         assert pong.name == self.name
         assert isinstance(metrics, MetricsAnswer)
         assert metrics.request == 2
+        assert isinstance(self.ask(AskHistory(6, 0.0, 1e12)), HistoryAnswer)
         alerts = self.ask(Ask(3, About.ALERTS))
         assert isinstance(alerts, AlertsAnswer)
         assert {alert.node for alert in alerts.alerts} <= {row.node for row in metrics.nodes}
@@ -100,6 +115,16 @@ class MemoriaNode(Node):
 
     def _read(self, message: Message, buffers: Sequence[Buffer]) -> None:
         self.handle(Received(message))
+
+    def _ask_other(self, address: str, message: AskHistory) -> None:
+        """Over a network that loses what it will; the answer is for this life only."""
+        if self.rng.random() < self.setting.network.weather.loss:
+            return
+        other = self.setting.memorias.get(address)
+        if other is not None and other.alive and not other.paused:
+            answer = other.ask(message)
+            assert isinstance(answer, HistoryAnswer)
+            self.post_after(self.rng.uniform(0.001, 0.1), lambda: self.handle(Told(answer)))
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -113,6 +138,12 @@ class MemoriaNode(Node):
                 self.published.append(message)
             case Subscribe():
                 self.dealer.subscribe(wire.TOPIC_CONTROL, wire.TOPIC_METRICS)
+            case AskOther(address, message):
+                self._ask_other(address, message)
+            case Keep(rows):
+                self.kept += len(rows)
+            case Look():
+                raise AssertionError("there is no disk here")
             case Exit():
                 self.died()
                 self.dealer.close(linger_s=1.0)

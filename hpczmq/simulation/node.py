@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 from hpczmq import limits
 from hpczmq.simulation.network import Network
 from hpczmq.simulation.timeline import Timeline, Trace
 from hpczmq.simulation.work import SimJob
+
+#: When the world begins, in seconds since 1970.
+_BEGAN_S = 1.8e9
 
 
 class Setting:
@@ -28,6 +32,8 @@ class Setting:
         self.faults = False
         #: How much faster or slower than true time a clock may run at most, as a share.
         self.drift = 0.0
+        #: Memorias by the addresses where they answer.
+        self.memorias: dict[str, Any] = {}
         #: What the master's clock says, in seconds.
         self.master_now: Callable[[], float] = lambda: 0.0
 
@@ -53,6 +59,11 @@ class Node:
     def now(self) -> float:
         """What this node's clock says, in seconds."""
         return self.timeline.now * self.pace + self._skew_s
+
+    @property
+    def wall_s(self) -> float:
+        """What the clock on its wall says: these are set by the network, and agree."""
+        return _BEGAN_S + self.timeline.now
 
     @property
     def paused(self) -> bool:

@@ -65,6 +65,7 @@ class Oracle:
 
     def begin_reign(self) -> None:
         """Another master begins, and knows of nothing."""
+        self._known: dict[str, SimJob] = {}
         self.granted: dict[int, Granted] = {}
         self.stored: dict[str, Stored] = {}
         #: Slaves that this master may have counted against a task.
@@ -79,8 +80,11 @@ class Oracle:
         return len(self._raced[job])
 
     def job(self, id: str) -> SimJob:
-        """What was made up for a job that the master knows."""
-        return self._jobs[int(self.master.state.jobs[id].submit.name.removeprefix("job "))]
+        """What was made up for a job that the master knows, or has just forgotten."""
+        if id not in self._known:
+            name = self.master.state.jobs[id].submit.name
+            self._known[id] = self._jobs[int(name.removeprefix("job "))]
+        return self._known[id]
 
     # --- The master ---------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import assert_never
 
 from hpczmq import limits, wire
 from hpczmq.messages import PROTOCOL, Assign, Message, Report
-from hpczmq.model import Metrics, Outcome, Task
+from hpczmq.model import Metrics, Outcome, Task, Vitals
 from hpczmq.simulation.network import Dealer
 from hpczmq.simulation.node import Node, Setting
 from hpczmq.simulation.oracle import Oracle
@@ -192,7 +192,8 @@ class SlaveNode(Node):
 
     def tick(self) -> None:
         """Look at the clock."""
-        self.handle(Tick(Metrics(cpu_percent=self.cpu_percent)))
+        vitals = Vitals((self.cpu_percent,), 1.0) if self.rng.random() < 0.05 else None
+        self.handle(Tick(Metrics(cpu_percent=self.cpu_percent), vitals, self.wall_s))
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, perform what it asks for, and look for contradictions."""

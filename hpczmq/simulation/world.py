@@ -36,7 +36,16 @@ LIVENESS_S = 120.0
 #: Who takes the bounds that a world has of its own.
 TUNED = tuple(
     f"hpczmq.{name}"
-    for name in ("scheduler", "worker", "membership", "session", "memory", "simulation")
+    for name in (
+        "scheduler",
+        "worker",
+        "membership",
+        "session",
+        "memory",
+        "history",
+        "filling",
+        "simulation",
+    )
 )
 REPLAY = "python -m pytest tests/sim/test_world.py --seed"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hpczmq.messages import (
     Message,
 )
-from hpczmq.model import NO_USAGE, Metrics, Outcome, Usage
+from hpczmq.model import NO_USAGE, Metrics, Outcome, Usage, Vitals
 
 #: A raw buffer (pixels) that passes through unread.
 Buffer = bytes | bytearray | memoryview
@@ -54,9 +54,13 @@ class SlotDied:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed. Carries the newest measurements of the machine, if there are new ones."""
+    """Time has passed. Carries the newest measurements of the machine, if there are new ones, and
+    what its clock says, in seconds since 1970.
+    """
 
     metrics: Metrics | None = None
+    vitals: Vitals | None = None
+    clock_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from hpczmq.messages import (
     Report,
     Return,
     Revoke,
+    VitalsReport,
     Welcome,
 )
 from hpczmq.model import NO_QUEUE, Metrics, Outcome, Role, Status, Usage
@@ -52,6 +53,7 @@ from hpczmq.worker.events import (
     Stop,
     Tick,
 )
+from hpczmq.worker.figures import Figures
 from hpczmq.worker.state import Kept, Slot
 from hpczmq.worker.states import SLOT_MOVES, SlotState
 
@@ -71,12 +73,13 @@ class Worker:
         address: str = "",
         memory_bytes: int = 0,
         labels: tuple[str, ...] = (),
+        ping_s: float = limits.ping_s_default,
     ) -> None:
         self._hello = Hello(
             Role.SLAVE, name, instance, protocol, software, slots, capabilities, (), address,
             memory_bytes, labels,
         )  # fmt: skip
-        self.membership = Membership()
+        self.membership = Membership(ping_s)
         self.slots = [Slot() for _ in range(slots)]
         #: Leases that wait for a slot, oldest first, by number.
         self.queue: dict[int, Assign] = {}
@@ -85,9 +88,7 @@ class Worker:
         #: What these take.
         self.kept_bytes = 0
         self.reports_made = 0
-        self.metrics = Metrics()
-        self.tasks_done = 0
-        self.tasks_failed = 0
+        self.figures = Figures()
         self.leaving = False
         #: Why it takes nothing new and ends with what runs; empty while it does not. And until
         #: when that may run.
@@ -102,9 +103,8 @@ class Worker:
             case Received(message, None):
                 self._from_master(message, now)
             case Received(Ping(request), peer):
-                pong = Pong(
-                    request, Role.SLAVE, self._hello.name, self._hello.software, self._measured()
-                )
+                who, software = self._hello.name, self._hello.software
+                pong = Pong(request, Role.SLAVE, who, software, self._measured(now))
                 self._do(Send(pong, peer=peer))
             case Received():
                 pass  # nothing else is answered on the own ROUTER
@@ -115,8 +115,8 @@ class Worker:
                 self._answered(event, now)
             case SlotDied(slot, how, usage):
                 self._died(slot, how, replace(usage, exit=how), now)
-            case Tick(metrics):
-                self.metrics = metrics or self.metrics
+            case Tick():
+                self.figures.tick(event, now)
                 self._speak(now)
                 self._kill_overdue(now)
             case Drain(within_s, reason):
@@ -286,8 +286,7 @@ class Worker:
         self, slot: int, lease: Assign, outcomes: Sequence[Outcome], buffers: Sequence[Buffer],
         began_s: float, now: float, usage: Usage,
     ) -> None:  # fmt: skip
-        self.tasks_done += len(outcomes)
-        self.tasks_failed += sum(not outcome.status.good for outcome in outcomes)
+        self.figures.count(outcomes, buffers)
         self.reports_made += 1
         queue = self.membership.welcome.queue if self.membership.welcome else NO_QUEUE
         number, told = self.reports_made, tuple(outcomes)
@@ -316,10 +315,14 @@ class Worker:
                 self._do(Send(replace(self._hello, leases=self.held())))
             case Due.BEAT:
                 beat = self.membership
-                state = self._measured(), self.held(), beat.generation, bool(self.draining)
+                state = self._measured(now), self.held(), beat.generation, bool(self.draining)
                 self._do(Send(Heartbeat(beat.sequence, *state)))
+            case Due.PING:
+                self._do(Send(Ping(self.membership.pings)))
             case Due.NOTHING:
                 pass
+        if self.membership.joined and (vitals := self.figures.take_vitals()):
+            self._do(Send(VitalsReport(self._hello.name, self._hello.instance, vitals)))
         for kept in self.kept.values():
             if now - kept.sent_s >= self._patience_s(kept):
                 self._say(kept, now)
@@ -347,17 +350,9 @@ class Worker:
         wire_s = sum(map(len, kept.buffers)) / limits.slow_link_bytes_per_s
         return (beats_s + wire_s) * 2 ** min(kept.times - 1, 6) if kept.times else 0.0
 
-    def _measured(self) -> Metrics:
-        busy = sum(slot.state is SlotState.BUSY for slot in self.slots)
+    def _measured(self, now: float) -> Metrics:
         waiting = sum(len(lease.tasks) for lease in self.queue.values())
-        return replace(
-            self.metrics,
-            latency_s=self.membership.latency_s,
-            slots_busy=busy,
-            tasks_held=waiting + sum(len(slot.left) for slot in self.slots),
-            tasks_done=self.tasks_done,
-            tasks_failed=self.tasks_failed,
-        )
+        return self.figures.measured(self.membership, self.slots, waiting, now)
 
     def _drain(self, reason: str, until_s: float, now: float) -> None:
         """Take nothing new, hand back what has not begun, and say so, in each heartbeat too."""

@@ -534,7 +534,8 @@ def test_what_somebody_still_reads_is_not_forgotten() -> None:
         first = it.order(SimJob(0, 60, task_s=0.001))
         it.until(lambda: len(first.got) > 1, 5.0)
         it.clients[0].pause(6.0)
-        second = it.order(SimJob(1, 1, task_s=0.001), client=1)
+        # Its client has asked for it before it ends, or it would be forgotten at once.
+        second = it.order(SimJob(1, 1, task_s=0.05), client=1)
         it.until(lambda: second.info is not None, 5.0)
         it.finish()
         assert len(first.got) == 60

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hpczmq import limits
 from hpczmq.membership import Due, Membership
-from hpczmq.messages import Beat, Control, Introduce, Message, Reject, Welcome
+from hpczmq.messages import Beat, Control, Introduce, Message, Pong, Reject, Welcome
+from hpczmq.model import Metrics, Role
 
 BEAT_S = 2.0
 QUEUE = bytes(16)
@@ -131,3 +134,21 @@ def test_the_answer_to_a_request_does_not_refuse_the_node(member: Membership) ->
     member.heard(Reject(4, "protocol", "no"), 1.0)
     member.heard(Reject(0, "kind", "no"), 1.0)
     assert member.joined
+
+
+def test_where_heartbeats_are_rare_a_ping_measures_the_round_trip() -> None:
+    node = Membership(ping_s=10.0)
+    node.heard(replace(welcome(), heartbeat_s=30.0), 0.0)
+    assert node.due(0.0) is Due.BEAT
+    node.heard(Beat(1), 0.5)
+    assert (node.latency_s, node.jitter_s) == (0.5, 0.0)
+    assert node.due(9.9) is Due.NOTHING
+    assert node.due(10.0) is Due.PING
+    node.heard(Pong(1, Role.MASTER, "m", "", Metrics()), 10.1)
+    assert node.latency_s == pytest.approx(0.1)
+    assert node.jitter_s == pytest.approx(0.4 / 16)
+    assert node.due(19.0) is Due.NOTHING
+    assert node.due(20.0) is Due.PING
+    node.heard(Pong(1, Role.MASTER, "m", "", Metrics()), 25.0)
+    assert node.latency_s == pytest.approx(0.1), "an old answer measures nothing"
+    assert node.due(30.0) is Due.BEAT

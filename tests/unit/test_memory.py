@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from hpczmq import limits
-from hpczmq.memory import Exit, Publish, Received, Send, Stop, Subscribe, Tick
+from hpczmq import history, limits
+from hpczmq.memory import (
+    AskOther,
+    Exit,
+    Keep,
+    Look,
+    Memory,
+    Publish,
+    Received,
+    Send,
+    Stop,
+    Subscribe,
+    Tick,
+    Told,
+)
 from hpczmq.messages import (
+    PROTOCOL,
     AlertsAnswer,
     Ask,
+    AskHistory,
+    Beat,
+    ClusterAnswer,
     Control,
     Goodbye,
     Heartbeat,
     Hello,
+    HistoryAnswer,
     Introduce,
     Message,
     MetricsAnswer,
     Ping,
     Pong,
     Reject,
+    Run,
     Sample,
     Welcome,
 )
-from hpczmq.model import About, Alert, Metrics, Role
+from hpczmq.model import About, Alert, ClusterInfo, Metrics, Role
 from tests.unit.harness import MemoryBench, instance
 
 BEAT_S = limits.heartbeat_s_default
 QUEUE = bytes(16)
 WELCOME = Welcome("hpczmq", QUEUE, True, 1, BEAT_S, 5011, Control(1, 1, "least-loaded", False))
 ASKER = b"asker"
+INFO = ClusterInfo("c", 1, "", 1.0, "", 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ())
 HOT, COOL = Metrics(cpu_percent=99.0), Metrics(cpu_percent=1.0)
 
 
@@ -77,6 +99,7 @@ def test_each_heartbeat_reports_all_alerts_and_publishes_them(memory: MemoryBenc
     assert (beat.sequence, beat.metrics.load, beat.leases) == (1, 2.0, ())
     assert memory.one(Publish).message == AlertsAnswer(0, ())
     assert memory.one(AlertsAnswer) == AlertsAnswer(0, ())
+    assert memory.one(Ask) == Ask(0, About.STATUS), "where the other memoria is"
 
 
 def test_a_memoria_that_is_not_known_introduces_itself_at_the_next_tick(
@@ -197,3 +220,139 @@ def test_a_node_that_is_gone_for_long_is_forgotten(memory: MemoryBench) -> None:
     memory.do(Tick(), Received(WELCOME), Tick())
     assert not memory.core.nodes
     memory.unseen.clear()
+
+
+# --- The past -----------------------------------------------------------------------------------
+
+WALL_S = 1_800_000_000.0
+
+
+def ticked(memory: MemoryBench) -> None:
+    """A second passes, on all clocks, and with it what a memoria does each heartbeat."""
+    memory.later(1.0)
+    memory.do(Tick(clock_s=WALL_S + memory.now))
+    for kind in (Heartbeat, Publish, AlertsAnswer, Hello):
+        memory.take(kind)
+
+
+def listening(memory: MemoryBench) -> MemoryBench:
+    ticked(joined(memory))
+    assert memory.one(Ask)
+    return memory
+
+
+def past(memory: MemoryBench) -> list[float]:
+    """The load of s1 in each row, as who asks is told."""
+    memory.do(Received(AskHistory(7, 0.0, 1e12, 0.0, ("s1",)), ASKER))
+    answer = memory.one(HistoryAnswer, ASKER)
+    load = 1 + answer.columns.index("load")
+    return [row[load] for run in answer.runs for row in history.rows_of(run.rows)]
+
+
+def rows(*times: float) -> bytes:
+    return b"".join(history.packed(at_s, Metrics(load=at_s)) for at_s in times)
+
+
+def test_each_sample_is_a_row_of_the_past(memory: MemoryBench) -> None:
+    listening(memory)
+    for number in range(3):
+        sample(memory, Metrics(load=float(number)))
+        ticked(memory)
+    assert past(memory) == [0.0, 1.0, 2.0]
+    assert not memory.take(Keep), "there is no disk"
+
+
+def test_a_memoria_that_begins_late_asks_the_other_one_for_what_it_missed(
+    memory: MemoryBench,
+) -> None:
+    listening(memory)
+    sample(memory, Metrics(load=9.0))
+    began_s = memory.core.wall_s(memory.now)
+    info = replace(INFO, memorias=("tcp://127.0.0.1:9", "tcp://other:1"))
+    memory.do(Received(ClusterAnswer(0, info)))
+    wish = memory.one(AskOther)
+    assert wish.address == "tcp://other:1"
+    assert wish.message.until_s == began_s
+    assert began_s - limits.history_full_s <= wish.message.since_s < began_s - 3_000.0
+    first = HistoryAnswer(
+        wish.message.request,
+        0.0,
+        history.COLUMNS,
+        (Run("s1", rows(began_s - 9, began_s - 8)),),
+        True,
+    )
+    memory.do(Told(first))
+    wish = memory.one(AskOther)
+    assert (wish.message.after, wish.message.after_s) == ("s1", began_s - 8)
+    last = replace(
+        first, request=wish.message.request, runs=(Run("s1", rows(began_s - 7)),), more=False
+    )
+    memory.do(Told(last), Told(last))
+    assert past(memory) == [began_s - 9, began_s - 8, began_s - 7, 9.0]
+    assert not memory.core.filler.gaps
+
+
+def test_one_that_was_cut_off_asks_for_that_time_only(memory: MemoryBench) -> None:
+    listening(memory)
+    memory.core.filler.know(("tcp://other:1",))
+    sample(memory, COOL)
+    memory.core.filler.gaps.clear()
+    known_s = memory.core.wall_s(memory.now)
+    for _ in range(6):
+        memory.do(Received(Beat(0)))  # PUB alone is cut off
+        ticked(memory)
+    sample(memory, COOL)
+    ticked(memory)
+    wish = memory.one(AskOther).message
+    assert (wish.since_s, wish.until_s) == (known_s, known_s + 6.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        HistoryAnswer(1, 0.0, ("load",), (Run("s1", bytes(16)),), False),
+        HistoryAnswer(1, 0.0, history.COLUMNS, (Run("s1", b"junk"),), True),
+        HistoryAnswer(1, 0.0, history.COLUMNS, (Run("s1", rows(1.0)),), True),
+        HistoryAnswer(2, 0.0, history.COLUMNS, (Run("s1", rows(WALL_S)),), False),
+        Reject(1, "busy", "later"),
+    ],
+)
+def test_what_another_memoria_says_wrong_fills_nothing(
+    memory: MemoryBench, answer: Message
+) -> None:
+    listening(memory)
+    memory.core.filler.know(("tcp://other:1",))
+    sample(memory, Metrics(load=9.0))
+    ticked(memory)
+    assert memory.one(AskOther).message.request == 1
+    memory.do(Told(answer))
+    assert past(memory) == [9.0]
+
+
+def test_who_does_not_answer_is_not_asked_for_ever(memory: MemoryBench) -> None:
+    listening(memory)
+    memory.core.filler.know(("tcp://other:1",))
+    sample(memory, COOL)
+    asked = 0
+    for _ in range(int(limits.fill_s) * (limits.fill_tries_max + 2)):
+        memory.do(Received(Beat(0)))
+        ticked(memory)
+        memory.take(Ask)
+        asked += len(memory.take(AskOther))
+    assert asked == limits.fill_tries_max
+    assert not memory.core.filler.gaps
+
+
+def test_with_a_disk_what_is_not_in_memory_is_looked_up_there() -> None:
+    core = Memory("m", instance("m"), protocol=PROTOCOL, archived=(WALL_S, WALL_S))
+    core.handle(Tick(clock_s=WALL_S + 10), 0.0)
+    core.handle(Received(Sample("s1", instance("s1"), COOL)), 0.0)
+    assert core.filler.gaps[0].since_s == WALL_S, "what the disk has is not asked for"
+    old, new = AskHistory(1, WALL_S, 1e12), AskHistory(2, WALL_S + 10, 1e12)
+    assert core.handle(Received(old, ASKER), 0.0) == [Look(old, 0, ASKER)]
+    (told,) = core.handle(Received(new, ASKER), 0.0)
+    assert isinstance(told, Send)
+    assert isinstance(told.message, HistoryAnswer)
+    kept, *_ = core.handle(Stop(), 1.0)
+    assert isinstance(kept, Keep)
+    assert [row.tier for row in kept.rows] == [0, 1, 2, 3]

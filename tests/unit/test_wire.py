@@ -21,11 +21,13 @@ from hpczmq.messages import (
     Heartbeat,
     Hello,
     Introduce,
+    Pulse,
     Report,
     Sample,
     SetPolicy,
     Submit,
     Submitted,
+    VitalsReport,
 )
 from hpczmq.model import Metrics, Outcome, Role, Status, Task
 
@@ -70,6 +72,10 @@ FORMAT = {
     48: "Sample node instance metrics",
     49: "MetricsAnswer request nodes",
     50: "AlertsAnswer request alerts",
+    51: "VitalsReport node instance vitals",
+    52: "Pulse findings",
+    53: "AskHistory request since_s until_s step_s nodes after after_s",
+    54: "HistoryAnswer request step_s columns runs more",
     64: "EventsAnswer request events",
     65: "TraceAnswer request info age_s slaves spans left_out",
 }
@@ -82,7 +88,14 @@ INSIDE = {
     "Usage": "pid exit user_s system_s peak_bytes log",
     "AttemptInfo": "task tasks slave status seconds age_s text usage",
     "Metrics": "cpu_percent own_cpu_percent memory_percent memory_free_bytes load latency_s"
-    " slots_busy tasks_held tasks_done tasks_failed",
+    " slots_busy tasks_held tasks_done tasks_failed errors crashes timeouts tasks_again"
+    " result_bytes jitter_s swap_percent disk_percent received_bytes_per_s sent_bytes_per_s"
+    " disk_read_bytes_per_s disk_written_bytes_per_s own_memory_bytes descriptors_percent"
+    " temperature_c clock_s",
+    "WorkerVitals": "pid cpu_percent memory_bytes",
+    "Vitals": "cores_percent cores contained memory_bytes memory_used_bytes swap_bytes"
+    " swap_used_bytes disk_bytes disk_free_bytes descriptors descriptors_max workers",
+    "Finding": "metric subject value",
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
     " attempts cause",
     "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics"
@@ -93,7 +106,7 @@ INSIDE = {
     " memorias connections refused insecure",
     "Refusal": "code times",
     "Alert": "rule node severity text value age_s",
-    "NodeMetrics": "node age_s metrics",
+    "NodeMetrics": "node age_s metrics vitals",
 }
 ENUMS = {
     "Role": "CLIENT=1 SLAVE=2 MEMORIA=3 MASTER=4",
@@ -102,6 +115,7 @@ ENUMS = {
     "Status": "VALUE=1 ARRAY=2 ERROR=3 CRASH=4 TIMEOUT=5",
     "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6 EVENTS=7 TRACE=8",
 }
+ZERO = "cb" + 16 * "0"
 BEAT = Heartbeat(7, Metrics(cpu_percent=1.5, tasks_done=3), (4, 300), 2)
 
 
@@ -163,8 +177,17 @@ def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
         (
             BEAT,
             "961407"
-            "9acb3ff8000000000000cb0000000000000000cb000000000000000000cb0000000000000000cb000000000000000000000300"
-            "9204cd012c02c2",
+            "dc001a"
+            + "cb3ff8000000000000"
+            + 2 * ZERO
+            + "00"
+            + 2 * ZERO
+            + "00000300"
+            + 5 * "00"
+            + 7 * ZERO
+            + "00"
+            + 3 * ZERO
+            + "9204cd012c02c2",
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -177,7 +200,8 @@ def test_messages_are_these_bytes(message: messages.Message, expected: str) -> N
 
 
 def test_topics_begin_with_the_name_of_the_protocol_and_differ() -> None:
-    assert {Control: b"HZ1c", Sample: b"HZ1m", AlertsAnswer: b"HZ1a"} == wire.TOPICS
+    metrics = dict.fromkeys((Sample, VitalsReport, Pulse), b"HZ1m")
+    assert {Control: b"HZ1c", **metrics, AlertsAnswer: b"HZ1a"} == wire.TOPICS
 
 
 def test_buffers_follow_untouched() -> None:

@@ -321,7 +321,9 @@ def test_a_worker_that_dies_at_work_reports_all_that_it_had_left(slave: WorkerBe
     assert [(o.index, o.status) for o in outcomes] == [(1, Status.CRASH), (2, Status.CRASH)]
     assert outcomes[0].value == b"worker of s1 died: signal SIGSEGV"
     assert slave.one(StartSlot)
-    assert (slave.core.tasks_done, slave.core.tasks_failed) == (3, 2)
+    slave.do(Received(Ping(1), b"asker"))
+    metrics = slave.one(Pong, b"asker").metrics
+    assert (metrics.tasks_done, metrics.tasks_failed, metrics.crashes) == (3, 2, 2)
 
 
 def test_a_worker_that_dies_with_nothing_to_do_is_started_again(slave: WorkerBench) -> None:
