@@ -7,7 +7,8 @@ waiting. What they hear they leave to the main thread, which has the board to it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -17,8 +18,9 @@ from rich.console import Console
 from hpczmq import limits, tables
 from hpczmq.client import Client
 from hpczmq.clock import Clock
-from hpczmq.dashboard.board import Board
+from hpczmq.dashboard.board import Board, is_acknowledged
 from hpczmq.dashboard.frame import Frame
+from hpczmq.dashboard.replay import Replay
 from hpczmq.dashboard.screen import Order, Screen
 from hpczmq.dashboard.terminal import Terminal
 from hpczmq.errors import HpczmqError, NoCluster, Refused
@@ -185,10 +187,7 @@ class Watch:
 
     def run(self, console: Console) -> None:
         """Draw until told to stop: over each other on a terminal, elsewhere one after the other."""
-        threads = [
-            threading.Thread(target=self._poll_master, daemon=True),
-            threading.Thread(target=self._poll_memorias, daemon=True),
-        ]
+        threads = [threading.Thread(target=poll, daemon=True) for poll in self._polls()]
         for thread in threads:
             thread.start()
         try:
@@ -201,6 +200,9 @@ class Watch:
             self._until.set()
             for thread in threads:
                 thread.join(0.2)  # one that waits for an answer ends with the client
+
+    def _polls(self) -> Sequence[Callable[[], None]]:
+        return self._poll_master, self._poll_memorias
 
     def turn(self) -> Frame:
         """Take in what was heard; the frame of now."""
@@ -219,7 +221,7 @@ class Watch:
             case Order.QUIT:
                 self._until.set()
             case Order.ACKNOWLEDGE:
-                alerts = self.board.alerts or ()
+                alerts = [a for a in self.board.alerts or () if not is_acknowledged(a)]
                 if not alerts:
                     self.screen.told = "there is no alert to acknowledge"
                 # In threads, since it waits for an answer; they end with the client.
@@ -232,7 +234,7 @@ class Watch:
         try:
             if acknowledge is None:
                 raise Refused("alerts", "this cluster takes no acknowledgements")
-            acknowledge(getattr(alert, "id", alert.rule))
+            acknowledge([getattr(alert, "id", "") or f"{alert.rule}/{alert.node}"])
             told = f"acknowledged: {alert.rule} of {alert.node}"
         except HpczmqError as error:
             told = str(error)
@@ -272,3 +274,29 @@ class Watch:
                 self._news.put(told)
             rows_s = len(self.board.slaves) / _ROWS_PER_S
             self._until.wait(max(_ALERTS_S, self._interval_s, rows_s))
+
+
+class Playback(Watch):
+    """The same of a past; nobody is asked any more."""
+
+    def __init__(
+        self, client: Client, interval_s: float, until: threading.Event, past: Replay, speed: float
+    ) -> None:
+        super().__init__(client, interval_s, until)
+        self._past, self._speed = past, speed
+        self._at_s, self._turned_s = past.begin_s, self.clock.now()
+
+    def _polls(self) -> Sequence[Callable[[], None]]:
+        return ()
+
+    def turn(self) -> Frame:
+        """Go on as much as the speed says."""
+        now = self.clock.now()
+        if not self.screen.paused:
+            self._at_s = min(self._past.end_s, self._at_s + (now - self._turned_s) * self._speed)
+        self._turned_s = now
+        self._past.show(self.board, self._at_s)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._at_s))
+        over = ", the end" if self._at_s >= self._past.end_s else ""
+        self.board.replay = f"{when} ×{self._speed:g}{over}"
+        return Frame(self.board, self.screen, self._at_s)
