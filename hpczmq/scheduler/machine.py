@@ -37,7 +37,6 @@ from hpczmq.messages import (
     Beat,
     Cancel,
     Control,
-    Done,
     Drain,
     Enrol,
     Enrolled,
@@ -58,23 +57,23 @@ from hpczmq.messages import (
     Taken,
     VitalsReport,
 )
-from hpczmq.model import About, JobState, Metrics, Policy, Role, SlaveState, Status
+from hpczmq.model import About, JobState, Metrics, Policy, Role, Status
 from hpczmq.quota import flooded
 from hpczmq.scheduler import (
     access,
     admission,
     alarms,
-    chronicle,
     delivery,
     floods,
     ledger,
     members,
+    orders,
     outcomes,
     placement,
     pulse,
     stragglers,
 )
-from hpczmq.scheduler.actions import Action, Plan, Publish, Send
+from hpczmq.scheduler.actions import Action, Plan, Send
 from hpczmq.scheduler.answers import answer, unknown_job
 from hpczmq.scheduler.events import (
     AccessChanged,
@@ -156,7 +155,7 @@ class Scheduler:
                 pulse.tick(self.state, event, now)
                 alarms.ring(self.state, now)
             case Stop():
-                self._control(closing=True)
+                orders.control(self.state, closing=True)
             case _:
                 assert_never(event)
         return self.state.actions
@@ -253,7 +252,7 @@ class Scheduler:
                     delivery.taken(self.state, peer, job, whole, now)
                     admission.make_room(self.state)
             case Cancel() | SetPolicy() | Drain():
-                self._send(peer, self._once(peer, who, message, now))
+                self._send(peer, orders.once(self.state, peer, who, message, now))
             case Ask(about=About.EXPLAIN):
                 self._send(peer, explain(self.state, message, now))
             case Ask():
@@ -322,79 +321,6 @@ class Scheduler:
             self._send(peer, unknown_job(fetch.request, fetch.job))
             return
         delivery.watch(state, job, peer, fetch, now)
-
-    # --- Orders -------------------------------------------------------------------------------
-
-    def _once(
-        self, peer: bytes, who: Member, order: Cancel | SetPolicy | Drain, now: float
-    ) -> Message:
-        """Carry an order out. Said again, since its answer was lost, it is only answered again:
-        a second `clear` would end what was submitted since."""
-        orders, instance = self.state.orders, self.state.clients[peer].instance
-        key = who.key, instance, order.request
-        known = orders.get(key) if order.request else None
-        if known is not None:
-            return known
-        match order:
-            case Cancel():
-                done = self._cancel(order, who, now)
-            case SetPolicy():
-                done = self._set_policy(order)
-            case Drain():
-                done = self._drain(order, now)
-            case _:
-                assert_never(order)
-        orders[key] = done
-        if len(orders) > limits.orders_known_max:
-            del orders[next(iter(orders))]
-        return done
-
-    def _cancel(self, cancel: Cancel, who: Member, now: float) -> Message:
-        state, jobs = self.state, access.jobs_of(self.state, who)
-        unknown = [id for id in cancel.jobs if id not in jobs]
-        if unknown:
-            return unknown_job(cancel.request, unknown[0])
-        if cancel.ended:
-            over = [id for id in cancel.jobs or state.ended if id in jobs and jobs[id].state.ended]
-            for id in dict.fromkeys(over):
-                admission.forget(state, id)
-            return Done(cancel.request, tuple(dict.fromkeys(over)))
-        if cancel.queued:
-            chosen = [job for job in jobs.values() if job.state is JobState.QUEUED]
-        else:
-            chosen = [jobs[id] for id in dict.fromkeys(cancel.jobs)]
-        done = [job for job in chosen if not job.state.ended]
-        for job in done:
-            ledger.end(state, job, JobState.CANCELLED, "cancelled by a client", now)
-        return Done(cancel.request, tuple(job.id for job in done))
-
-    def _drain(self, drain: Drain, now: float) -> Message:
-        here = [slave for slave in self.state.slaves.values() if not slave.state.gone]
-        chosen = [slave for slave in here if slave.name in drain.slaves]
-        unknown = [name for name in drain.slaves if name not in {slave.name for slave in chosen}]
-        if unknown:
-            reason = f"no slave {unknown[0]} is here: `hpczmq slaves` lists those that are"
-            return Reject(drain.request, "unknown slave", _cut(reason))
-        for slave in chosen:
-            if drain.undo:
-                members.open_again(self.state, slave)
-            else:
-                members.close(self.state, slave, SlaveState.DRAINING, "drained by a client", now)
-        return Done(drain.request, tuple(dict.fromkeys(slave.name for slave in chosen)))
-
-    def _set_policy(self, wish: SetPolicy) -> Message:
-        known = [policy.value for policy in Policy]
-        if wish.policy not in known:
-            reason = f"policy {wish.policy} is not known: use one of {', '.join(known)}"
-            return Reject(wish.request, "policy", _cut(reason))
-        self._control(policy=wish.policy)
-        chronicle.record(self.state, "policy", f"the policy is {wish.policy}")
-        return Done(wish.request, (wish.policy,))
-
-    def _control(self, policy: str | None = None, closing: bool = False) -> None:
-        old = self.state.control
-        self.state.control = Control(old.epoch, old.generation + 1, policy or old.policy, closing)
-        self.state.actions.append(Publish(self.state.control))
 
     def _send(self, peer: bytes, message: Message) -> None:
         if isinstance(message, Reject):

@@ -41,8 +41,8 @@ def accept(
     if len(fresh) < len(news):
         state.quota.count("not assigned", len(news) - len(fresh))
     attempts.note(state, job, slave, report, fresh, now)
-    spans.told(state, job, slave, report, fresh, now)
     state.tally.count([o for o in fresh if not o.status.good])
+    spans.told(state, job, slave, report, fresh, now)
     fresh = [o for o in fresh if o.status.good or not _goes_on(state, job, o, report.lease)]
     if len(fresh) < len(report.outcomes):
         kept = {o.index for o in fresh}

@@ -30,7 +30,8 @@ def _install(packages: list[str]) -> str:
     if packages and shutil.which("apt-get"):
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for command in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-            line = ["apt-get", "-qq", *command]
+            # The other lane may just be installing, too.
+            line = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", *command]
             done = subprocess.run(line, env=quiet, check=False, capture_output=True, text=True)
             said = done.stderr.strip()[-300:]
     return f"{' '.join(packages)} could not be installed: {said}" if _missing() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.integration.harness import DEADLINE_S
 from tests.network.lab import CLIENT, DOS, IMAGE, MASTER, UNO, NetworkLab, address
 
 #: Makes a folder a small disk, for this process and those that it starts.
@@ -21,7 +22,8 @@ def with_disk(folder: str, size: int, then: str = 'exec "$@"') -> tuple[str, ...
 
 def test_a_master_whose_disk_is_full_keeps_results_in_memory(lab: NetworkLab) -> None:
     master, *_ = lab.cluster(UNO, DOS, before=with_disk("disk", COUNTS_BYTES // 4))
-    with lab.recovery("the master's disk is full", "the whole job, from the submit on"):
+    until_what = "the whole job, from the submit on"  # which may take its time
+    with lab.recovery("the master's disk is full", until_what, within_s=DEADLINE_S):
         lab.finished(lab.run_at())
     assert master.said().count("No space left on device: make room on the disk") == 1
 

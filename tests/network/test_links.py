@@ -196,7 +196,7 @@ def test_a_host_that_loses_its_power_leaves_nothing_in_the_way_of_its_next_start
     lab: NetworkLab,
 ) -> None:
     _, _, dos = lab.cluster(UNO, DOS)
-    client = lab.run_at(tile=SMALL_TILE)
+    client = lab.run_at(tile=TINY_TILE)
     # No packet tells of the end: to the master the connection is open.
     lab.network.pull(DOS)
     dos.end(signal.SIGKILL)

@@ -6,6 +6,7 @@ more memory than bytes of that many honest values would.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import tracemalloc
 from collections.abc import Callable
@@ -15,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpczmq import limits, wire
+from hpczmq import arrays, limits, wire
 from hpczmq.errors import ProtocolError
 from hpczmq.messages import PROTOCOL
 from hpczmq.model import Role
+from tests.property.strategies import plain_values
 
 #: Each way in which msgpack says how much follows: its first byte, and how the length is written.
 LENGTHS = {
@@ -91,6 +93,29 @@ def test_a_bomb_is_refused_or_read_and_takes_little(
     assert most < MOST_BYTES
     assert not reason or reason.isprintable()
     assert len(reason) < 500
+
+
+sizes = st.integers(0, 4) | st.sampled_from([2**31, 2**62, 2**63 - 1, 2**64 - 1, -1])
+dtypes = st.sampled_from(["<f8", "<u2", "|b1", "<c16", "<f99", "|O", "<U9", "|V8", "f8,f8", ""])
+
+
+@given(dtypes, st.lists(sizes, max_size=40) | plain_values, st.binary(max_size=64), st.booleans())
+def test_an_array_is_what_its_buffer_holds_or_is_refused(
+    dtype: str, shape: object, buffer: bytes, honest: bool
+) -> None:
+    digest = hashlib.sha256(buffer).digest()[:16] if honest else bytes(16)
+    tracemalloc.start()
+    try:
+        array = arrays.unpacked(wire.pack([dtype, shape, digest]), buffer)
+    except ProtocolError:
+        return
+    finally:
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < limits.MIB
+    assert honest
+    assert array.nbytes == len(buffer)
+    assert array.dtype.kind != "O"
 
 
 @pytest.mark.parametrize("first", [b"\xdd", b"\xdc"])
