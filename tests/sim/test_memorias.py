@@ -57,8 +57,9 @@ def test_one_that_was_cut_off_gets_what_it_missed_over_a_network_that_loses() ->
         it.run_for(15.0)
         assert gaps(away) == 0 or heard(away)["slave1"][-1] < away.wall_s - 10.0
         it.run_for(90.0)
-        assert gaps(away) < 6.0, "but for what both of them have missed"
-        assert gaps(other) < 6.0
+        # Of the 20 s that it was away for nothing is missing that the other one has heard.
+        assert gaps(other) < 10.0
+        assert gaps(away) <= gaps(other) + 2.5
         it.finish()
 
 
