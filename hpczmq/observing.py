@@ -15,17 +15,18 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hpczmq import limits, tables
+from hpczmq import limits, looking_back, tables
 from hpczmq._version import __version__
 from hpczmq.atomic import replacing
 from hpczmq.client import Client
+from hpczmq.clock import Clock
 from hpczmq.commands import Target
 from hpczmq.errors import HpczmqError, ParameterError
 from hpczmq.jsontext import document
 from hpczmq.kernels import get
 from hpczmq.messages import TraceAnswer
 from hpczmq.model import JobInfo
-from hpczmq.options import Json, Master, Since, Timeout, seconds_of
+from hpczmq.options import Json, Master, Timeout
 from hpczmq.plain import cell, shown
 
 # The dashboard and the report are imported where they are used: most commands need neither.
@@ -54,16 +55,31 @@ def top(
     svg: Annotated[
         Path | None, typer.Option("--svg", metavar="FILE", help="Draw one frame, and end.")
     ] = None,
+    replay: Annotated[
+        bool, typer.Option("--replay", "--repetir", help="Play the past, from a memoria.")
+    ] = False,
+    since: Annotated[
+        str, typer.Option("--since", "--desde", metavar="T", help="From when on: 15m, 2h, …")
+    ] = "15m",
+    speed: Annotated[
+        float, typer.Option("--speed", "--velocidad", metavar="N", help="So many times as fast.")
+    ] = 10.0,
     master: Master = None,
     timeout: Timeout = None,
     json: Json = False,
 ) -> int:
     """The live dashboard: ? shows its keys, q ends it."""
-    return show_top(Target(master, timeout, json), interval, once, svg)
+    target = Target(master, timeout, json)
+    if replay:
+        return play(target, interval, since, speed)
+    return show_top(target, interval, once, svg)
 
 
 def events(
-    since: Since = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", "--desde", metavar="T", help="2h, 3d, or 2026-11-25T10:30."),
+    ] = None,
     nodes: Annotated[
         list[str] | None,
         typer.Option("--node", "--nodo", metavar="NODE", help="Only of this one; may be repeated."),
@@ -75,10 +91,11 @@ def events(
 ) -> int:
     """What happened lately, oldest first, as far as the master remembers it."""
     target = Target(master, timeout, json)
-    within_s = None if since is None else seconds_of("since", since)
+    now_s = Clock().wall()
+    within_s = now_s if since is None else now_s - looking_back.moment("since", since, now_s)
     with target.client() as client:
         found = client.events(nodes or ())
-    rows = [row for row in found if within_s is None or row.age_s <= within_s]
+    rows = [row for row in found if row.age_s <= within_s]
     if as_csv and not json:
         import csv
 
@@ -158,6 +175,34 @@ def show_top(target: Target, interval_s: float, once: bool, svg: Path | None) ->
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
         with suppress(KeyboardInterrupt):  # which is how one leaves it
             shell.Watch(client, interval_s, stop).run(target.output.out)
+    return 0
+
+
+def play(target: Target, interval_s: float, since: str, speed: float) -> int:
+    """The dashboard of a past, as a memoria has kept it."""
+    from hpczmq.dashboard import shell
+    from hpczmq.dashboard.board import Board
+    from hpczmq.dashboard.replay import Replay
+
+    if not 0.05 <= interval_s <= 3600:
+        raise ParameterError("interval", interval_s, "must be 0.05..3600 seconds")
+    if not 0.01 <= speed <= 100_000:
+        raise ParameterError("speed", speed, "must be 0.01..100000")
+    now_s = Clock().wall()
+    since_s = looking_back.moment("since", since, now_s)
+    with target.client() as client:
+        past = Replay(client.history(since_s), client.events(), client.status(), now_s)
+        if not past:
+            raise ParameterError("since", since, "must be earlier: no node was heard since then")
+        if target.output.as_json:
+            board = Board(client.address)
+            past.show(board, past.end_s)
+            target.output.show(Text(""), shell.view(board))
+            return 0
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+        with suppress(KeyboardInterrupt):
+            shell.Playback(client, interval_s, stop, past, speed).run(target.output.out)
     return 0
 
 

@@ -124,8 +124,8 @@ MAY_IMPORT = {
     "lanes": "happened messages",
     "tracing": "happened lanes messages",
     "report": "happened lanes mapping messages model palettes png tables",
-    "observing": "atomic client commands dashboard jsontext kernels messages model options report"
-    " tables tracing",
+    "observing": "atomic client clock commands dashboard jsontext kernels looking_back messages"
+    " model options report tables tracing",
 }
 #: What everyone may import; and the two that may import everything.
 FOR_ALL = {"_version", "errors", "limits", "plain"}

@@ -86,6 +86,8 @@ class Board:
 
     def __init__(self, address: str) -> None:
         self.address = address
+        #: Of a past that is played again: which moment; empty: it is the present.
+        self.replay = ""
         self.cluster: ClusterInfo | None = None
         #: When the master answered last; why it does not, and for how long it is away.
         self.heard_s = -inf
@@ -245,6 +247,11 @@ class Board:
         if keeps and self.canvas_job:  # nothing runs: the last one stays
             return next((row for row in self.jobs if row.id == self.canvas_job), first)
         return first
+
+
+def is_acknowledged(alert: Alert) -> bool:
+    """Whether somebody looks after an alert already."""
+    return getattr(getattr(alert, "state", None), "name", "") == "ACKNOWLEDGED"
 
 
 def is_image(row: JobInfo) -> bool:

@@ -10,7 +10,7 @@ from typing import Final
 
 from hpczmq import tables
 from hpczmq.dashboard import lines
-from hpczmq.dashboard.board import SORTS, Board, Sum
+from hpczmq.dashboard.board import SORTS, Board, Sum, is_acknowledged
 from hpczmq.dashboard.lines import Line, cut
 from hpczmq.dashboard.screen import Screen
 from hpczmq.model import JobInfo, JobState, SlaveInfo, SlaveState
@@ -114,7 +114,8 @@ def job_lines(board: Board, screen: Screen, width: int, most: int) -> list[Line]
     for row in islice(rows, first, first + max(0, most)):
         told.append(_job(board, row, width, row.id == screen.picked))
     if not rows:
-        told.append([(" none: `hpczmq submit FILE` hands some in", "dim")])
+        none = "not in a history" if board.replay else "none: `hpczmq submit FILE` hands some in"
+        told.append([(f" {none}", "dim")])
     return told
 
 
@@ -156,7 +157,10 @@ def alert_lines(board: Board, width: int) -> list[Line]:
         return [[(" no alerts", "green")]]
     return [
         [
-            (cut(f" ! {shown(alert.severity, 9)}", 12), "bold red"),
+            (
+                cut(f" {'✓' if is_acknowledged(alert) else '!'} {shown(alert.severity, 9)}", 12),
+                "dim" if is_acknowledged(alert) else "bold red",
+            ),
             (cut(shown(alert.node, 16), 17), "bold"),
             (f"{shown(alert.text, 200)} ({lines.ago(alert.age_s)})", ""),
         ]

@@ -7,7 +7,8 @@ waiting. What they hear they leave to the main thread, which has the board to it
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Final
@@ -17,8 +18,9 @@ from rich.console import Console
 from hpczmq import limits, tables
 from hpczmq.client import Client
 from hpczmq.clock import Clock
-from hpczmq.dashboard.board import Board
+from hpczmq.dashboard.board import Board, is_acknowledged
 from hpczmq.dashboard.frame import Frame
+from hpczmq.dashboard.replay import Replay
 from hpczmq.dashboard.screen import Order, Screen
 from hpczmq.dashboard.terminal import Terminal
 from hpczmq.errors import HpczmqError, NoCluster, Refused
@@ -30,6 +32,10 @@ from hpczmq.model import Alert, ClusterInfo, JobInfo, SlaveInfo
 #: rows fewer answers are asked for, so that the master spends a few percent of its time on them.
 _ROWS_S: Final = 1.0
 _ROWS_PER_S: Final = 1000.0
+#: For a status the master counts its jobs: so many of them a second, and once a second at least.
+_COUNTED_PER_S: Final = 4000.0
+#: Events are asked for so often, up to 2,000 of them.
+_EVENTS_S: Final = 2.0
 #: Memorias are asked so often.
 _ALERTS_S: Final = 2.0
 #: Between the two looks of a single frame, for the rates; and how long its picture is waited for.
@@ -64,31 +70,42 @@ def view(board: Board) -> View:
 
 
 class Questions:
-    """What is asked of a master, when it is due."""
+    """What is asked of a master, when it is due.
+
+    All of it counts for less than a client may ask for without end (`useless_messages_per_s`),
+    however many jobs and slaves there are: who looks on is never muted for it.
+    """
 
     def __init__(self, client: Client, clock: Clock) -> None:
         self._client, self._clock = client, clock
-        self._slaves_s = self._jobs_s = self._events_s = float("-inf")
+        #: When each is due.
+        self._due_s = dict.fromkeys(("status", "slaves", "jobs", "events"), float("-inf"))
 
     def ask(self) -> list[Told]:
         """Ask what is due; raises `HpczmqError` when the master does not answer."""
-        client, clock = self._client, self._clock
-        info = client.status()
-        now = clock.now()
-        told: list[Told] = [lambda board: board.saw_cluster(info, now)]
-        if now >= self._slaves_s:
+        client, told = self._client, list[Told]()
+        now = self._clock.now()
+        if self._is_due("status", now):
+            info = client.status()
+            jobs = info.jobs_queued + info.jobs_running + info.jobs_ended
+            self._due_s["status"] = now + min(_ROWS_S, jobs / _COUNTED_PER_S)
+            told.append(lambda board: board.saw_cluster(info, now))
+        if self._is_due("slaves", now):
             slaves = client.slaves()
-            self._slaves_s = now + max(_ROWS_S, len(slaves) / _ROWS_PER_S)
+            self._due_s["slaves"] = now + max(_ROWS_S, len(slaves) / _ROWS_PER_S)
             told.append(lambda board: board.saw_slaves(slaves, now))
-        if now >= self._jobs_s:
-            jobs = client.jobs()
-            self._jobs_s = now + len(jobs) / _ROWS_PER_S
-            told.append(lambda board: board.saw_jobs(jobs, now))
-        if now >= self._events_s:
+        if self._is_due("jobs", now):
+            rows = client.jobs()
+            self._due_s["jobs"] = now + len(rows) / _ROWS_PER_S
+            told.append(lambda board: board.saw_jobs(rows, now))
+        if self._is_due("events", now):
             events = client.events()
-            self._events_s = now + _ROWS_S
+            self._due_s["events"] = now + _EVENTS_S
             told.append(lambda board: board.saw_events(events, now))
         return told
+
+    def _is_due(self, what: str, now: float) -> bool:
+        return now >= self._due_s[what]
 
 
 def ask_memorias(client: Client) -> list[Told]:
@@ -170,10 +187,7 @@ class Watch:
 
     def run(self, console: Console) -> None:
         """Draw until told to stop: over each other on a terminal, elsewhere one after the other."""
-        threads = [
-            threading.Thread(target=self._poll_master, daemon=True),
-            threading.Thread(target=self._poll_memorias, daemon=True),
-        ]
+        threads = [threading.Thread(target=poll, daemon=True) for poll in self._polls()]
         for thread in threads:
             thread.start()
         try:
@@ -186,6 +200,9 @@ class Watch:
             self._until.set()
             for thread in threads:
                 thread.join(0.2)  # one that waits for an answer ends with the client
+
+    def _polls(self) -> Sequence[Callable[[], None]]:
+        return self._poll_master, self._poll_memorias
 
     def turn(self) -> Frame:
         """Take in what was heard; the frame of now."""
@@ -204,7 +221,7 @@ class Watch:
             case Order.QUIT:
                 self._until.set()
             case Order.ACKNOWLEDGE:
-                alerts = self.board.alerts or ()
+                alerts = [a for a in self.board.alerts or () if not is_acknowledged(a)]
                 if not alerts:
                     self.screen.told = "there is no alert to acknowledge"
                 # In threads, since it waits for an answer; they end with the client.
@@ -217,7 +234,7 @@ class Watch:
         try:
             if acknowledge is None:
                 raise Refused("alerts", "this cluster takes no acknowledgements")
-            acknowledge(getattr(alert, "id", alert.rule))
+            acknowledge([getattr(alert, "id", "") or f"{alert.rule}/{alert.node}"])
             told = f"acknowledged: {alert.rule} of {alert.node}"
         except HpczmqError as error:
             told = str(error)
@@ -257,3 +274,29 @@ class Watch:
                 self._news.put(told)
             rows_s = len(self.board.slaves) / _ROWS_PER_S
             self._until.wait(max(_ALERTS_S, self._interval_s, rows_s))
+
+
+class Playback(Watch):
+    """The same of a past; nobody is asked any more."""
+
+    def __init__(
+        self, client: Client, interval_s: float, until: threading.Event, past: Replay, speed: float
+    ) -> None:
+        super().__init__(client, interval_s, until)
+        self._past, self._speed = past, speed
+        self._at_s, self._turned_s = past.begin_s, self.clock.now()
+
+    def _polls(self) -> Sequence[Callable[[], None]]:
+        return ()
+
+    def turn(self) -> Frame:
+        """Go on as much as the speed says."""
+        now = self.clock.now()
+        if not self.screen.paused:
+            self._at_s = min(self._past.end_s, self._at_s + (now - self._turned_s) * self._speed)
+        self._turned_s = now
+        self._past.show(self.board, self._at_s)
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._at_s))
+        over = ", the end" if self._at_s >= self._past.end_s else ""
+        self.board.replay = f"{when} ×{self._speed:g}{over}"
+        return Frame(self.board, self.screen, self._at_s)

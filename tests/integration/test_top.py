@@ -165,5 +165,5 @@ def test_what_happened_is_told_traced_and_reported(lab: Lab) -> None:
     header, first = told.fine().out.splitlines()[:2]
     assert header == "age_s,kind,node,job,text"
     assert first.endswith("slave,uno,,slave uno joined with 1 slots")
-    assert "since = soon: must be a time" in soon.refused()
+    assert "since = soon: must be like" in soon.refused()
     assert "job j9 is not known" in unknown.refused()

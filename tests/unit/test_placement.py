@@ -467,6 +467,15 @@ def test_leases_are_sized_by_the_measured_run_time(
     job.counts[0] = len(job.states)
 
 
+def test_slaves_that_offer_nothing_do_not_make_the_leases_of_others_smaller(world: World) -> None:
+    peer, id = world.slave(), world.submit(100)
+    for number in range(50):
+        world.slave(f"idle{number}", offers=())
+    world.job(id).unit_s = limits.lease_work_s / 10
+    assert len(world.place()[0][1].tasks) == 10
+    assert world.state.slots_open == len(world.state.open) == world.record(peer.decode()).slots
+
+
 def test_the_measure_follows_what_is_measured(world: World) -> None:
     peer, id = world.slave(), world.submit(9)
     world.finish(peer, world.place_one(), 1.0)
