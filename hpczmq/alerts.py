@@ -29,6 +29,8 @@ _COUNTED: Final = {
 }  # fmt: skip
 #: What is made of the metrics of a node.
 DERIVED: Final = (*_COUNTED, "foreign_cpu_percent", "memory_growth_percent", "clock_off_s")
+#: Of these, what is looked at at slaves only.
+OF_SLAVES: Final = frozenset({*_COUNTED, "foreign_cpu_percent"})
 _MINUTE_S: Final = 60.0
 #: How close two marks of a counter may be; how close two of memory, and how many make a trend.
 _MARK_S: Final = 5.0

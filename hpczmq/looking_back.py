@@ -7,6 +7,7 @@ import io
 import re
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -76,7 +77,9 @@ def drawn(
     for node, rows in told.items():
         for metric in metrics if rows else ():
             points = [(row["at_s"], row.get(metric, 0.0)) for row in rows]
-            values = plots.resampled(points, begun_s, until_s, 2 * room)
+            steps = sorted(b[0] - a[0] for a, b in pairwise(points))
+            hold_s = 2.5 * steps[len(steps) // 2] if steps else 0.0
+            values = plots.resampled(points, begun_s, until_s, 2 * room, hold_s)
             known = [value for _, value in points]
             top = 100.0 if metric.endswith("_percent") else max(known)
             told_values = (

@@ -189,10 +189,9 @@ class Memory:
         self.nodes[sample.instance] = node
         node.metrics, node.heard_s = sample.metrics, now
         self._record(sample, now)
-        welcome = self.membership.welcome
-        own = welcome is None or welcome.queue != sample.instance  # the master's counts are sums
         wall_s = self.wall_s(now)
-        if self.book.sample(sample.instance, sample.node, sample.metrics, now, wall_s, own):
+        works = sample.role is Role.SLAVE
+        if self.book.sample(sample.instance, sample.node, sample.metrics, now, wall_s, works):
             self._tell(now)
 
     def _look_around(self, now: float) -> None:

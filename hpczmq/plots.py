@@ -11,9 +11,16 @@ _BLANK: Final = 0x2800
 
 
 def resampled(
-    points: Sequence[tuple[float, float]], since_s: float, until_s: float, count: int
+    points: Sequence[tuple[float, float]],
+    since_s: float,
+    until_s: float,
+    count: int,
+    hold_s: float = 0.0,
 ) -> list[float | None]:
-    """The mean of the points of each of so many equal spans of time; None: there is none."""
+    """The mean of the points of each of so many equal spans of time; None: there is none.
+
+    A point stands for what follows until the next one, for `hold_s` at most.
+    """
     sums, counts = [0.0] * count, [0] * count
     span_s = max(until_s - since_s, 1e-9)
     for at_s, value in points:
@@ -21,7 +28,13 @@ def resampled(
         if 0 <= place < count or (place == count and at_s == until_s):
             sums[min(place, count - 1)] += value
             counts[min(place, count - 1)] += 1
-    return [total / n if n else None for total, n in zip(sums, counts, strict=True)]
+    means = [total / n if n else None for total, n in zip(sums, counts, strict=True)]
+    held, left = None, 0.0
+    for place, mean in enumerate(means):
+        held, left = (mean, hold_s) if mean is not None else (held, left - span_s / count)
+        if mean is None and left > 0:
+            means[place] = held
+    return means
 
 
 def curve(values: Sequence[float | None], top: float, rows: int = 1) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from hpczmq import limits
-from hpczmq.alerts import Readings, Rule, Watcher, is_of_node, merged
+from hpczmq.alerts import OF_SLAVES, Readings, Rule, Watcher, is_of_node, merged
 from hpczmq.metrics import Alert, AlertState, Finding, Metrics
 
 
@@ -48,15 +48,16 @@ class AlertBook:
 
     def sample(
         self, instance: bytes, name: str, metrics: Metrics, now: float, wall_s: float,
-        counts: bool = True,
+        works: bool = True,
     ) -> bool:  # fmt: skip
         """Take a node's metrics in; whether an alert was raised or cleared.
 
-        `counts`: whether its counters are its own; the master's are sums of all slaves'.
+        `works`: whether it is a slave. The master's counters are sums of all slaves', and others
+        than itself may well take the processors where no tasks run.
         """
         node = self._nodes.get(instance)
         if node is None:
-            rules = [rule for rule in self._of_nodes if counts or "_per_min" not in rule.metric]
+            rules = [rule for rule in self._of_nodes if works or rule.metric not in OF_SLAVES]
             node = NodeWatch(name, [Watcher(rule, name) for rule in rules])
             self._nodes[instance] = node
         node.readings.take(metrics, now, wall_s)

@@ -14,6 +14,7 @@ from hpczmq.model import (
     Metrics,
     Name,
     NodeMetrics,
+    Role,
     Seconds,
     Text,
     Uid,
@@ -28,6 +29,8 @@ class Sample:
     node: Name
     instance: Uid
     metrics: Metrics
+    #: What it is; some rules are about slaves only.
+    role: Role = Role.SLAVE
 
 
 @dataclass(frozen=True, slots=True)

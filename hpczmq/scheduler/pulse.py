@@ -13,7 +13,7 @@ from itertools import chain, islice
 
 from hpczmq import limits
 from hpczmq.messages import Pulse, Sample, VitalsReport
-from hpczmq.model import Finding, JobState, Metrics, SlaveState, Vitals
+from hpczmq.model import Finding, JobState, Metrics, Role, SlaveState, Vitals
 from hpczmq.scheduler.actions import Publish
 from hpczmq.scheduler.events import Tick
 from hpczmq.scheduler.jobs import JobRecord
@@ -30,7 +30,7 @@ def tick(state: ClusterState, tick: Tick, now: float) -> None:
     if tick.metrics is not None:
         metrics = _measured(state, tick.metrics, tick.vitals is not None, tick.clock_s)
         found = tuple(islice(_findings(state, now), limits.findings_max))
-        state.actions.append(Publish(Sample(NODE, state.queue, metrics)))
+        state.actions.append(Publish(Sample(NODE, state.queue, metrics, Role.MASTER)))
         state.actions.append(Publish(Pulse(found)))
     if tick.vitals is not None:
         state.actions.append(Publish(VitalsReport(NODE, state.queue, tick.vitals)))
@@ -39,7 +39,7 @@ def tick(state: ClusterState, tick: Tick, now: float) -> None:
 def sample(state: ClusterState, memoria: ClientRecord, metrics: Metrics) -> None:
     """Pass on how a memoria is; a client's heartbeat measures nothing."""
     if memoria.address:
-        state.actions.append(Publish(Sample(memoria.name, memoria.instance, metrics)))
+        state.actions.append(Publish(Sample(memoria.name, memoria.instance, metrics, Role.MEMORIA)))
 
 
 def republish(state: ClusterState, node: SlaveRecord | ClientRecord, vitals: Vitals) -> None:

@@ -46,6 +46,7 @@ def test_only_what_is_measured_can_be_drawn() -> None:
 def test_points_are_spread_over_the_time_that_was_asked_for() -> None:
     points = [(0.0, 1.0), (0.5, 3.0), (9.0, 5.0), (10.0, 7.0)]
     assert plots.resampled(points, 0.0, 10.0, 5) == [2.0, None, None, None, 6.0]
+    assert plots.resampled(points, 0.0, 10.0, 5, 5.0) == [2.0, 2.0, 2.0, None, 6.0]
 
 
 def test_a_curve_has_dots_up_to_its_value() -> None:

@@ -77,7 +77,7 @@ def test_memorias_are_nodes_and_clients_are_not(world: World) -> None:
     assert world.one(Welcome, b"m1")
     world.say(b"m1", Heartbeat(1, Metrics(load=2.0), (), 1))
     assert world.one(Beat, b"m1")
-    assert world.one(Sample) == Sample("memoria1", instance("m1"), Metrics(load=2.0))
+    assert world.one(Sample) == Sample("memoria1", instance("m1"), Metrics(load=2.0), Role.MEMORIA)
     world.client()
     world.say(b"client", Heartbeat(1, Metrics(), (), 1))
     assert world.one(Beat, b"client")

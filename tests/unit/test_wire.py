@@ -69,7 +69,7 @@ FORMAT = {
     44: "ExplainAnswer request id state reasons attempts",
     45: "Drain request slaves undo",
     46: "Taken job whole queue",
-    48: "Sample node instance metrics",
+    48: "Sample node instance metrics role",
     49: "MetricsAnswer request nodes",
     50: "AlertsAnswer request alerts",
     51: "VitalsReport node instance vitals",
