@@ -16,6 +16,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TextIO
 
+import psutil
+
 from hpczmq import descriptors, limits, wire
 from hpczmq._version import __version__
 from hpczmq.clock import Clock
@@ -119,12 +121,16 @@ class Shell:
     def measured(self, now: float, every_s: float, workers: Iterable[int] = ()) -> Measured:
         """New measurements of the machine, those of them that are due."""
         metrics = vitals = None
-        if now - self._sample_s >= every_s:
-            self._sample_s = now
-            metrics = self._sampler.sample(workers)
-        if now - self._report_s >= self.report_every_s:
-            self._report_s = now
-            vitals = self._sampler.report()
+        try:
+            if now - self._sample_s >= every_s:
+                self._sample_s = now
+                metrics = self._sampler.sample(workers)
+            if now - self._report_s >= self.report_every_s:
+                self._report_s = now
+                vitals = self._sampler.report()
+        except (OSError, psutil.Error) as error:
+            # At the bound of descriptors there is none to read /proc by: the last ones hold.
+            log.debug("nothing was measured: %s", error)
         return Measured(metrics, vitals, self.clock.wall())
 
     def messages(

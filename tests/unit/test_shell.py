@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -185,3 +186,18 @@ def test_where_keys_are_asked_for_a_message_without_a_known_one_is_nobodys(
     assert len(list(shell.messages(router, heads=1))) == 1  # type: ignore[arg-type]  # the same
     assert shell.who is member
     shell.sockets.close()
+
+
+def test_where_nothing_can_be_measured_the_node_goes_on(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the bound of descriptors there is none to read /proc by."""
+
+    def full(*given: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shell._sampler, "sample", full)
+        assert shell.measured(10.0, 1.0)[:2] == (None, None)
+    assert shell.measured(10.5, 1.0).metrics is None, "it is not due"
+    assert shell.measured(11.0, 1.0).metrics is not None
