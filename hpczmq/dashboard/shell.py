@@ -31,7 +31,7 @@ from hpczmq.model import Alert, ClusterInfo, JobInfo, SlaveInfo
 #: Slaves tell how they are once a heartbeat, so more often would show nothing new; and of many
 #: rows fewer answers are asked for, so that the master spends a few percent of its time on them.
 _ROWS_S: Final = 1.0
-_ROWS_PER_S: Final = 1000.0
+_ROWS_PER_S: Final = 500.0
 #: For a status the master counts its jobs: so many of them a second, and once a second at least.
 _COUNTED_PER_S: Final = 4000.0
 #: Events are asked for so often, up to 2,000 of them.
