@@ -271,10 +271,22 @@ def history(
 
 @command("alerts", "alertas")
 def alerts(
-    nodes: Nodes = None, master: Master = None, timeout: Timeout = None, json: Json = False
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NODE… | ack ID… | rules]", help="Of these nodes; see below."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", "--todas", help="Pending ones too, and those that are over.")
+    ] = False,
+    master: Master = None,
+    timeout: Timeout = None,
+    json: Json = False,
 ) -> int:
-    """What is wrong now, from a memoria."""
-    return commands.alerts(commands.Target(master, timeout, json), nodes or ())
+    """What is wrong now, from a memoria.
+
+    `alerts ack ID` says that you look after one; `alerts rules` prints the built-in rules.
+    """
+    return commands.alerts(commands.Target(master, timeout, json), words or (), every)
 
 
 command("top", "monitorear")(observing.top)

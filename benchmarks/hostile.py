@@ -141,10 +141,10 @@ def silent(address: Address, connections: int) -> Iterator[None]:
 
 
 def held(address: Address, connections: int) -> Iterator[None]:
-    """As many silent connections, and it is an attack from when all are open."""
+    """As many connections that shake hands and say nothing; from when all of them are open."""
     crowd = Dialler(address, connections)
     while len(crowd.ends) < connections:
-        crowd.dial()
+        crowd.dial(GREETING + READY)
     while True:
         time.sleep(0.01)
         yield

@@ -11,17 +11,19 @@ from hpczmq import wire
 from hpczmq.clock import Clock
 from hpczmq.endpoint import Sent, Socket, Trouble
 from hpczmq.errors import NoCluster, NotAllowed, Refused, shown
-from hpczmq.messages import Ask, AskHistory, HistoryAnswer, Message, Ping, Reject, Run
+from hpczmq.messages import Acknowledge, Ask, AskHistory, HistoryAnswer, Message, Ping, Reject, Run
 from hpczmq.transport import Keys, Sockets
 
 M = TypeVar("M", bound=Message)
+#: What a node answers on its own ROUTER.
+Question = Ping | Ask | AskHistory | Acknowledge
 #: By node a row for each moment, oldest first: `at_s`, and each of the metrics.
 History = dict[str, list[dict[str, float]]]
 
 
 def ask_node(
     address: str,
-    request: Ping | Ask,
+    request: Ping | Ask | Acknowledge,
     kind: type[M],
     timeout_s: float,
     keys: Keys | None = None,
@@ -49,7 +51,7 @@ def ask_node(
 
 def ask_any(
     addresses: Sequence[str],
-    request: Ping | Ask | AskHistory,
+    request: Question,
     kind: type[M],
     timeout_s: float,
     keys: Keys | None = None,

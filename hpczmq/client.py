@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from hpczmq import addresses, asking, config, credentials, keyfiles, limits, partition, wire
+from hpczmq import addresses, config, credentials, keyfiles, limits, partition, wire
 from hpczmq.asking import refusal
 from hpczmq.endpoint import Trouble
-from hpczmq.errors import HpczmqError, LocalError, NoCluster, NotAllowed, ParameterError, Refused
+from hpczmq.errors import (
+    HpczmqError,
+    LocalError,
+    NoCluster,
+    NotAllowed,
+    ParameterError,
+    Refused,
+)
 from hpczmq.futures import JobFuture, MapSink, Sink, TaskFuture
 from hpczmq.happened import EventInfo
 from hpczmq.items import Items
 from hpczmq.kernels import get
+from hpczmq.memorias import AsksMemorias
 from hpczmq.messages import (
-    AlertsAnswer,
     Ask,
-    AskHistory,
     Cancel,
     ClusterAnswer,
     Done,
     Drain,
     EventsAnswer,
     ExplainAnswer,
-    HistoryAnswer,
     JobsAnswer,
     Message,
-    MetricsAnswer,
     Ping,
     Pong,
     Reject,
@@ -42,18 +46,16 @@ from hpczmq.messages import (
     Submitted,
     TraceAnswer,
 )
-from hpczmq.model import About, Alert, ClusterInfo, Job, JobInfo, NodeMetrics, Requires, SlaveInfo
+from hpczmq.model import About, ClusterInfo, Job, JobInfo, Requires, SlaveInfo
 from hpczmq.pump import Pump
 from hpczmq.session import Request
 
 M = TypeVar("M", bound=Message)
-#: How long memorias may take to answer, in seconds; all are asked at once, the first one counts.
-_MEMORIA_S = 2.0
 #: Where the array of the job with this id is to stand.
 PathOf = Callable[[str], Path]
 
 
-class Client:
+class Client(AsksMemorias):
     """A connection to a master. Use it as a context manager; it may be shared by threads.
 
     Args:
@@ -325,57 +327,6 @@ class Client:
     def ping(self) -> Pong:
         """A sign of life of the master."""
         return self._ask(Ping(0), Pong)
-
-    def metrics(self, nodes: Iterable[str] = ()) -> tuple[NodeMetrics, ...]:
-        """The newest metrics of each node, from a memoria."""
-        return self._ask_memoria(About.METRICS, tuple(nodes), MetricsAnswer).nodes
-
-    def history(
-        self,
-        since_s: float,
-        until_s: float = 1e12,
-        *,
-        step_s: float = 0.0,
-        nodes: Iterable[str] = (),
-    ) -> asking.History:
-        """The past of nodes, from a memoria.
-
-        Args:
-            since_s, until_s: from when to when, in seconds since 1970.
-            step_s: the resolution that will do, in seconds; 0: the finest that is kept for so long.
-            nodes: which ones; none: all.
-
-        Returns:
-            By node a row for each moment, oldest first: `at_s`, and each of the metrics.
-        """
-        addresses = self.status().memorias
-        ask = AskHistory(0, max(0.0, since_s), until_s, step_s, tuple(nodes))
-        return asking.history(
-            ask, lambda of, page: self._ask_nodes(of or addresses, page, HistoryAnswer)
-        )
-
-    def alerts(self, nodes: Iterable[str] = ()) -> tuple[Alert, ...]:
-        """What is wrong now, from a memoria."""
-        return self._ask_memoria(About.ALERTS, tuple(nodes), AlertsAnswer).alerts
-
-    def _ask_memoria(self, about: About, names: tuple[str, ...], kind: type[M]) -> M:
-        return self._ask_nodes(self.status().memorias, Ask(0, about, names), kind)[0]
-
-    def _ask_nodes(
-        self, addresses: Sequence[str], request: Ask | AskHistory, kind: type[M]
-    ) -> tuple[M, str]:
-        """The first answer of some memorias, and whose it is."""
-        try:
-            patience_s = min(self.timeout_s, _MEMORIA_S)
-            keys = self._keys.keys if self._keys else None
-            answer, _, address = asking.ask_any(
-                addresses, request, kind, patience_s, keys, self._insecure
-            )
-            return answer, address
-        except NoCluster:
-            raise NoCluster(
-                f"none of {len(addresses)} memorias answered: start one with `hpczmq memoria`"
-            ) from None
 
     def _ask(self, request: Request, kind: type[M]) -> M:
         if threading.current_thread() is self._pump:

@@ -317,10 +317,20 @@ def history(
     return 0
 
 
-def alerts(target: Target, nodes: Sequence[str]) -> int:
-    """What is wrong now."""
+def alerts(target: Target, words: Sequence[str], every: bool) -> int:
+    """What is wrong now; with `every` what was; or acknowledge some, or print the rules."""
+    if list(words[:1]) == ["rules"]:
+        from hpczmq.rules import BUILTIN
+
+        target.output.show(Text(BUILTIN), {"rules": BUILTIN})
+        return 0
     with target.client() as client:
-        rows = client.alerts(nodes)
+        if list(words[:1]) == ["ack"]:
+            if not words[1:]:
+                raise ParameterError("alerts ack", "", "must name alerts: `hpczmq alerts` has ids")
+            rows = client.acknowledge(words[1:])
+        else:
+            rows = client.alert_log(words) if every else client.alerts(words)
     target.output.show(tables.alerts(rows) if rows else Text("No alerts"), rows)
     return 0
 

@@ -71,6 +71,12 @@ class Config:
     #: what it may take ("4GiB").
     history: str = ""
     history_size: str = f"{limits.history_file_bytes_max >> 20}MiB"
+    #: File with the rules of alerts, of a memoria and of a master; empty: the built-in ones.
+    rules: str = ""
+    #: A memoria's command for each alert, which it gets as JSON on its standard input.
+    on_alert: str = ""
+    #: A memoria's file for Prometheus' node exporter; empty: none.
+    prometheus_textfile: str = ""
     #: Go beyond this machine without keys.
     insecure: bool = False
     #: The folder of keys; empty: the user's own, if it is there; "off": no keys.

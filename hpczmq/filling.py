@@ -56,13 +56,13 @@ class Filler:
             self.gaps.popleft()
 
     def know(self, addresses: Sequence[str]) -> None:
-        """Where memorias answer."""
-        self.others = tuple(sorted({one for one in addresses if one and one != self._own}))
+        """Where memorias answer; behind a # the master may have put a key."""
+        self.others = tuple(sorted({one for one in addresses if one and _place(one) != self._own}))
 
     @property
     def leads(self) -> bool:
         """Whether this memoria is the first of those that are known."""
-        return not self.others or self._own < self.others[0]
+        return not self.others or self._own < _place(self.others[0])
 
     def due(self, now: float) -> tuple[str, AskHistory] | None:
         """Whom to ask what now; to be asked at once, since it counts as asked."""
@@ -111,3 +111,7 @@ class Filler:
                 return found
         self.gaps.popleft()
         return found
+
+
+def _place(address: str) -> str:
+    return address.partition("#")[0]

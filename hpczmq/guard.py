@@ -17,8 +17,10 @@ from zmq.utils import z85
 
 from hpczmq.identity import Callers, KeyPair
 
-#: What our sockets name when they ask. Without a name a connection with any key would be taken.
-DOMAIN: Final = "hpczmq"
+#: What our sockets name when they ask: those that answer, and those that publish. Without a name a
+#: connection with any key would be taken.
+ANSWERS: Final = "hpczmq"
+PUBLISHES: Final = "hpczmq-publishes"
 #: How many questions are answered before the loop goes on.
 _ANSWERS_MAX: Final = 1_000
 
@@ -43,12 +45,13 @@ class Guard(Authenticator):
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], callers: Callers) -> None:
         super().__init__(context, log=_Quiet(logging.getLogger(__name__)))
         self._callers = callers
-        self.configure_curve_callback(DOMAIN, self)
+        for domain in (ANSWERS, PUBLISHES):
+            self.configure_curve_callback(domain, self)
         self.start()
 
     def callback(self, domain: str, key: bytes) -> bool:
         """What the authenticator asks of who knows the keys."""
-        return self._callers.admits(z85.decode(key))
+        return self._callers.admits(z85.decode(key), listens=domain == PUBLISHES)
 
     def curve_user_id(self, client_public_key: bytes) -> str:
         """How a key is named in the messages of its connection."""

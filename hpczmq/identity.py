@@ -79,9 +79,9 @@ class Callers:
         before, self._members = self._members.keys(), {one.key: one for one in members}
         return frozenset(before - self._members.keys())
 
-    def admits(self, key: bytes) -> bool:
-        """Whether a connection with this key is to be made."""
-        return self.opens or key in self._members
+    def admits(self, key: bytes, *, listens: bool) -> bool:
+        """Whether a connection with this key is to be made; a newcomer may speak, not listen."""
+        return key in self._members or (self.opens and not listens)
 
     def who(self, key: bytes) -> Member:
         """Whose a connection is that was made with this key."""

@@ -27,6 +27,10 @@ def master(
     control_bind: ControlBind = None,
     policy: Annotated[str | None, typer.Option("--policy", "--politica")] = None,
     heartbeat: Annotated[float | None, typer.Option("--heartbeat", metavar="S")] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option("--rules", "--reglas", metavar="FILE", help="Rules of alerts, in TOML."),
+    ] = None,
     keys: Annotated[
         str | None, typer.Option("--keys", "--claves", metavar="DIR", help="Of the cluster.")
     ] = None,
@@ -40,6 +44,7 @@ def master(
             control_bind=control_bind,
             policy=policy,
             heartbeat_s=heartbeat,
+            rules=rules,
             keys=keys,
             insecure=insecure or None,
             log_level=log_level,
@@ -119,6 +124,18 @@ def memoria(
         str | None,
         typer.Option("--history", "--historial", metavar="FILE", help='Its file, or "off".'),
     ] = None,
+    rules: Annotated[
+        str | None,
+        typer.Option("--rules", "--reglas", metavar="FILE", help="Rules of alerts, in TOML."),
+    ] = None,
+    on_alert: Annotated[
+        str | None,
+        typer.Option("--on-alert", "--al-alertar", metavar="COMMAND", help="For each alert."),
+    ] = None,
+    prometheus_textfile: Annotated[
+        str | None,
+        typer.Option("--prometheus-textfile", metavar="FILE", help="For its node exporter."),
+    ] = None,
     insecure: Insecure = False,
     log_level: LogLevel = None,
 ) -> None:
@@ -134,6 +151,9 @@ def memoria(
             token=token,
             fingerprint=fingerprint,
             history=history,
+            rules=rules,
+            on_alert=on_alert,
+            prometheus_textfile=prometheus_textfile,
             insecure=insecure or None,
             log_level=log_level,
         )

@@ -394,6 +394,20 @@ ping_s_default: Final = 10.0
 ping_s_min: Final = 0.05
 #: Both are heard of at least so often.
 interval_s_max: Final = 3600.0
+#: A file of rules: as many, and so long.
+rules_max: Final = 1_000
+rules_chars_max: Final = MIB
+#: Alerts of one answer: each may be some KiB.
+alerts_told_max: Final = 5_000
+#: Alerts that are over and still told.
+alerts_kept_max: Final = 1_000
+#: One that was active when its memoria ended is over, unless it is raised again in this time.
+alert_restored_s: Final = 120.0
+#: The user's command that is told of alerts: how long it may take, and how many may wait for it.
+on_alert_s: Final = 10.0
+on_alert_backlog_max: Final = 100
+#: The file for Prometheus is written so often.
+textfile_s: Final = 10.0
 #: CPU saturation: raised at or above this load for so long, cleared below the lower one.
 cpu_saturated_percent: Final = 95.0
 cpu_clear_percent: Final = 80.0

@@ -16,12 +16,30 @@ from math import inf
 from typing import assert_never
 
 from hpczmq import limits
-from hpczmq.alerts import RULES, Watcher
+from hpczmq.alerts import CLUSTER, Rule
 from hpczmq.errors import ProtocolError
 from hpczmq.filling import Filler
 from hpczmq.history import ROW, TIERS, Recent, Row, Thinner, packed, rows_of, tier_of
 from hpczmq.membership import Due, Membership
+
+# Given on: whoever has to do with a memoria needs these too.
+from hpczmq.memory_events import Action as Action
+from hpczmq.memory_events import Alarm as Alarm
+from hpczmq.memory_events import AskOther as AskOther
+from hpczmq.memory_events import Event as Event
+from hpczmq.memory_events import Exit as Exit
+from hpczmq.memory_events import Keep as Keep
+from hpczmq.memory_events import KeepAlerts as KeepAlerts
+from hpczmq.memory_events import Look as Look
+from hpczmq.memory_events import Publish as Publish
+from hpczmq.memory_events import Received as Received
+from hpczmq.memory_events import Send as Send
+from hpczmq.memory_events import Stop as Stop
+from hpczmq.memory_events import Subscribe as Subscribe
+from hpczmq.memory_events import Tick as Tick
+from hpczmq.memory_events import Told as Told
 from hpczmq.messages import (
+    Acknowledge,
     AlertsAnswer,
     Ask,
     AskHistory,
@@ -34,100 +52,27 @@ from hpczmq.messages import (
     MetricsAnswer,
     Ping,
     Pong,
+    Pulse,
     Reject,
     Sample,
     VitalsReport,
     Welcome,
 )
-from hpczmq.model import NO_VITALS, About, Alert, Metrics, NodeMetrics, Role, Vitals
+from hpczmq.model import (
+    NO_VITALS,
+    About,
+    Alert,
+    Finding,
+    Metrics,
+    NodeMetrics,
+    Role,
+    Vitals,
+)
+from hpczmq.rules import RULES
+from hpczmq.watching import AlertBook
 
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message arrived. `peer` is None for the master, else who asked on the own ROUTER."""
-
-    message: Message
-    peer: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed. Carries the newest measurements of this machine, if there are new ones, and
-    what its clock says, in seconds since 1970.
-    """
-
-    metrics: Metrics | None = None
-    vitals: Vitals | None = None
-    clock_s: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Another memoria has answered what `AskOther` asked."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The memoria is to end now."""
-
-
-Event = Received | Told | Tick | Stop
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send to the master, or answer `peer` on the own ROUTER; without waiting."""
-
-    message: Message
-    peer: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subscribe:
-    """Listen to the master's PUB, at this port of its host."""
-
-    port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """Send to whoever listens to the alerts."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class AskOther:
-    """Ask another memoria, whose ROUTER is at this address."""
-
-    address: str
-    message: AskHistory
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """Write these rows to the disk, some time soon."""
-
-    rows: Sequence[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Look up on the disk what `peer` asks for, in this resolution, and answer it."""
-
-    ask: AskHistory
-    tier: int
-    peer: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """All is said; the process may end."""
-
-
-Action = Send | Subscribe | Publish | AskOther | Keep | Look | Exit
+#: What the master says of its cluster; the rest of `CLUSTER` is seen from here.
+_MASTERS = frozenset(CLUSTER) - {"master_silent_s"}
 
 
 @dataclass(slots=True)
@@ -138,7 +83,6 @@ class Node:
     #: Its newest metrics, and when they were heard.
     metrics: Metrics
     heard_s: float
-    watchers: list[Watcher]
     #: What it has reported beside them last.
     vitals: Vitals = NO_VITALS
 
@@ -156,6 +100,8 @@ class Memory:
         address: str = "",
         ping_s: float = limits.ping_s_default,
         archived: tuple[float, float] | None = None,
+        rules: Sequence[Rule] | None = None,
+        past: Sequence[Alert] = (),
     ) -> None:
         """`archived`: from when to when the disk has the past, (0, 0) if none; None: no disk."""
         self._hello = Hello(Role.MEMORIA, name, instance, protocol, software, address=address)
@@ -166,6 +112,9 @@ class Memory:
         #: Of this machine, not reported yet.
         self.vitals: Vitals | None = None
         self._actions: list[Action] = []
+        self.book = AlertBook(RULES if rules is None else rules, past)
+        #: When the first tick came.
+        self._began_s: float | None = None
         self.recent = Recent()
         self._thinner = Thinner()
         self._archives = archived is not None
@@ -180,6 +129,8 @@ class Memory:
         self._known_s = archived[1] if archived else 0.0
         #: When it was last asked where the others are, and what is too old was last dropped.
         self._looked_s = self._forgot_s = -inf
+        #: When it was last looked who is silent.
+        self._seen_s = -inf
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -190,6 +141,9 @@ class Memory:
             case Received(VitalsReport(instance=instance, vitals=vitals), None):
                 if instance in self.nodes:
                     self.nodes[instance].vitals = vitals
+            case Received(Pulse(findings), None):
+                if self.book.findings(_MASTERS, findings, now, self.wall_s(now)):
+                    self._tell(now)
             case Received(ClusterAnswer(info=info), None):
                 self.filler.know(info.memorias)
                 self._fill(now)
@@ -216,32 +170,65 @@ class Memory:
                 assert_never(event)
         return self._actions
 
+    def rows(self, now: float) -> tuple[NodeMetrics, ...]:
+        """The newest of each node, those heard last first."""
+        return _that_fit([*reversed(self.nodes.values())], now)
+
     def alerts(self, now: float) -> tuple[Alert, ...]:
-        """What is active now. Of a node that fell silent nothing is known any more."""
-        silent_s = now - limits.lost_heartbeats * self.membership.heartbeat_s
-        heard = [node for node in self.nodes.values() if node.heard_s >= silent_s]
-        found = [watcher.alert(now) for node in heard for watcher in node.watchers]
-        return tuple(alert for alert in found if alert is not None)
+        """What is active now."""
+        return self.book.active(now)
 
     def _sample(self, sample: Sample, now: float) -> None:
         node = self.nodes.pop(sample.instance, None)
         if node is None:
-            watchers = [Watcher(rule, sample.node) for rule in RULES]
-            node = Node(sample.node, sample.metrics, now, watchers)
+            node = Node(sample.node, sample.metrics, now)
             if len(self.nodes) >= limits.nodes_max:
-                del self.nodes[next(iter(self.nodes))]
+                oldest = next(iter(self.nodes))
+                del self.nodes[oldest]
+                self.book.forget(oldest, now, self.wall_s(now))
         self.nodes[sample.instance] = node
         node.metrics, node.heard_s = sample.metrics, now
         self._record(sample, now)
-        changed = [watcher.sample(sample.metrics, now) for watcher in node.watchers]
-        if any(changed):
+        welcome = self.membership.welcome
+        own = welcome is None or welcome.queue != sample.instance  # the master's counts are sums
+        wall_s = self.wall_s(now)
+        if self.book.sample(sample.instance, sample.node, sample.metrics, now, wall_s, own):
             self._tell(now)
+
+    def _look_around(self, now: float) -> None:
+        """Who fell silent has no alerts: nothing is known of it any more. But the master has."""
+        beat_s, wall_s = self.membership.heartbeat_s, self.wall_s(now)
+        late_s = now - limits.lost_heartbeats * beat_s
+        changed = False
+        for instance, node in self.nodes.items():
+            if node.heard_s < late_s:
+                changed |= self.book.forget(instance, now, wall_s)
+        silent_s = now - self.membership.heard_s
+        found = [Finding("master_silent_s", "master", silent_s)]
+        lost = self.membership.welcome is not None and self.membership.heard_s < late_s
+        changed |= self.book.findings(("master_silent_s",), found if lost else (), now, wall_s)
+        if self._began_s is None:
+            self._began_s = now
+        if now - self._began_s > limits.alert_restored_s:
+            self.book.give_up_restored(wall_s)
+        if changed:
+            self._tell(now)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Have what became of alerts kept, and told to the user's command by one of us."""
+        changes = self.book.take_changes()
+        if changes and self._archives:
+            self._actions.append(KeepAlerts(changes))
+        if changes and self.filler.leads:
+            self._actions += [Alarm(alert) for alert in changes]
 
     def _forget(self, now: float) -> None:
         """Drop nodes that have not been heard for long; a process does not come back as itself."""
         for instance, node in list(self.nodes.items()):
             if now - node.heard_s > limits.lost_shown_s:
                 del self.nodes[instance]
+                self.book.forget(instance, now, self.wall_s(now))
                 self._rows += self._thinner.end(node.name)
 
     # --- The past -----------------------------------------------------------------------------
@@ -307,7 +294,7 @@ class Memory:
     # --- Alerts and answers -------------------------------------------------------------------
 
     def _tell(self, now: float) -> None:
-        report = AlertsAnswer(0, self.alerts(now))
+        report = AlertsAnswer(0, self.alerts(now)[: limits.alerts_told_max])
         self._actions.append(Publish(report))
         if self.membership.joined:
             self._actions.append(Send(report))
@@ -322,8 +309,11 @@ class Memory:
                 wanted.sort(key=lambda node: node.name)
                 return MetricsAnswer(request, _that_fit(wanted, now))
             case Ask(request, About.ALERTS, names):
-                active = [a for a in self.alerts(now) if not names or a.node in names]
-                return AlertsAnswer(request, tuple(active))
+                return _chosen(request, names, self.alerts(now))
+            case Ask(request, About.ALERT_LOG, names):
+                return _chosen(request, names, self.book.log(now))
+            case Acknowledge(request, ids):
+                return _chosen(request, (), self.book.acknowledge(ids, now))
             case Ask(request):
                 return Reject(request, "not here", "a memoria knows metrics and alerts only")
             case _:
@@ -333,6 +323,9 @@ class Memory:
         self.metrics = replace(tick.metrics or self.metrics, clock_s=tick.clock_s)
         self._clock_s, self._ticked_s = tick.clock_s, now
         self.vitals = tick.vitals or self.vitals
+        if now - self._seen_s >= self.membership.heartbeat_s:
+            self._seen_s = now
+            self._look_around(now)
         match self.membership.due(now):
             case Due.HELLO:
                 self._actions.append(Send(self._hello))
@@ -353,6 +346,12 @@ class Memory:
                 Send(VitalsReport(self._hello.name, self._hello.instance, self.vitals))
             )
             self.vitals = None
+
+
+def _chosen(request: int, names: Sequence[str], alerts: Sequence[Alert]) -> AlertsAnswer:
+    """The newest alerts, of some nodes or all, as many as one message takes."""
+    found = [alert for alert in alerts if not names or alert.node in names]
+    return AlertsAnswer(request, tuple(found[-limits.alerts_told_max :]))
 
 
 def _that_fit(nodes: list[Node], now: float) -> tuple[NodeMetrics, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import Annotated, Final, NamedTuple
 
 from hpczmq import limits
@@ -106,17 +107,32 @@ class Finding(NamedTuple):
 NO_VITALS: Final = Vitals()
 
 
+class AlertState(IntEnum):
+    """Where an alert is between its beginning and its end; see `alerts`."""
+
+    PENDING = 1  # the value is up, not yet for long enough
+    ACTIVE = 2  # somebody should look at it
+    ACKNOWLEDGED = 3  # somebody does
+    CLEARED = 4  # it is over
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert of a memoria, active now."""
+    """One alert of a memoria; `node` is the slave, job, or part of the cluster that it is about."""
 
     rule: Name
     node: Name
     severity: Name
     text: Text
     value: Number
-    #: How long it has been active.
+    #: How long it has been active, or pending.
     age_s: Seconds
+    #: Its name, for who acknowledges it: rule/node.
+    id: Text = ""
+    state: AlertState = AlertState.ACTIVE
+    #: When it was raised, and cleared, in seconds since 1970; 0: it was not, or nobody knows.
+    raised_s: Seconds = 0.0
+    cleared_s: Seconds = 0.0
 
 
 @dataclass(frozen=True, slots=True)

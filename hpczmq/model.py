@@ -29,6 +29,7 @@ from hpczmq.bounds import Uid as Uid
 from hpczmq.errors import ParameterError
 from hpczmq.metrics import NO_VITALS as NO_VITALS
 from hpczmq.metrics import Alert as Alert
+from hpczmq.metrics import AlertState as AlertState
 from hpczmq.metrics import Finding as Finding
 from hpczmq.metrics import Metrics as Metrics
 from hpczmq.metrics import NodeMetrics as NodeMetrics
@@ -87,6 +88,7 @@ class About(IntEnum):
     EXPLAIN = 6
     EVENTS = 7
     TRACE = 8
+    ALERT_LOG = 9  # of a memoria: pending and cleared ones too
 
 
 Labels = Annotated[tuple[Name, ...], Bounds(0, limits.labels_max)]

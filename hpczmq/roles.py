@@ -10,6 +10,7 @@ from typing import Final
 
 from hpczmq.identity import KeyRole, Member
 from hpczmq.messages import (
+    Acknowledge,
     AlertsAnswer,
     Ask,
     AskHistory,
@@ -43,6 +44,7 @@ MAY_SAY: Final[dict[type[Message], frozenset[KeyRole]]] = {
     Ping: _MEMBERS,
     Ask: _MEMBERS - {_R.SLAVE},
     AskHistory: _READERS | {_R.MEMORIA, _R.STANDBY},
+    Acknowledge: frozenset({_R.ADMIN, _R.CLIENT}),
     Fetch: _READERS,
     Taken: _READERS,
     Submit: frozenset({_R.ADMIN, _R.CLIENT}),

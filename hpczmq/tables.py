@@ -16,6 +16,7 @@ from hpczmq.happened import EventInfo
 from hpczmq.messages import ExplainAnswer
 from hpczmq.model import (
     Alert,
+    AlertState,
     AttemptInfo,
     ClusterInfo,
     JobInfo,
@@ -194,13 +195,19 @@ def vitals(rows: Sequence[NodeMetrics]) -> Text:
     return Text("\n".join(lines))
 
 
+_SEVERITY_STYLES = {"info": "cyan", "warning": "yellow", "critical": "bold red"}
+
+
 def alerts(rows: Sequence[Alert]) -> Table:
-    """Alerts that are active."""
-    made = table("Alerts", "severity", "node", "rule", "text", ">for")
+    """Alerts, active or not."""
+    made = table("Alerts", "severity", "state", "id", "text", ">for")
     for row in rows:
+        over = row.state is AlertState.CLEARED
+        lasted_s = max(0.0, row.cleared_s - row.raised_s) if over else row.age_s
         made.add_row(
-            Text(shown(row.severity), "bold red"), Text(shown(row.node)), Text(shown(row.rule)),
-            Text(shown(row.text, 200)), seconds(row.age_s),
+            Text(shown(row.severity), "dim" if over else _SEVERITY_STYLES.get(row.severity, "")),
+            row.state.name.lower(), Text(shown(row.id or f"{row.rule}/{row.node}", 200)),
+            Text(shown(row.text, 200)), seconds(lasted_s),
         )  # fmt: skip
     return made
 

@@ -20,7 +20,7 @@ from hpczmq.addresses import is_loopback
 from hpczmq.doorman import STORM, Doorman
 from hpczmq.endpoint import Socket
 from hpczmq.errors import BindError, ConfigError
-from hpczmq.guard import DOMAIN, Guard
+from hpczmq.guard import ANSWERS, PUBLISHES, Guard
 from hpczmq.identity import Callers, KeyPair
 
 #: What a monitor tells: somebody came, or was refused before a word could be said. Not that there
@@ -176,7 +176,8 @@ class Sockets:
                 self._guard = Guard(self._context, self.callers)
                 self._poller.register(self._guard.zap_socket, zmq.POLLIN)
             socket.raw.setsockopt(zmq.CURVE_SERVER, 1)
-            socket.raw.setsockopt(zmq.ZAP_DOMAIN, DOMAIN.encode())
+            domain = PUBLISHES if socket.kind == zmq.PUB else ANSWERS
+            socket.raw.setsockopt(zmq.ZAP_DOMAIN, domain.encode())
         elif not self._insecure and not is_loopback(address):
             raise BindError(
                 f"{address}: everybody who reaches it could use this node: make keys (where the"

@@ -15,6 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +25,7 @@ from hpczmq.clock import Clock
 from hpczmq.errors import printable
 from hpczmq.history import COLUMNS, ROW, TIERS, Row, page
 from hpczmq.messages import AskHistory, Message, Reject
+from hpczmq.model import Alert, AlertState
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,9 @@ _PATIENCE_S: Final = 30.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE IF NOT EXISTS nodes (number INTEGER PRIMARY KEY, name TEXT UNIQUE);
+CREATE TABLE IF NOT EXISTS alerts (
+    id TEXT, raised_s REAL, body TEXT, PRIMARY KEY (id, raised_s)
+);
 CREATE TABLE IF NOT EXISTS rows (
     tier INTEGER, node INTEGER, at_s REAL, "values" BLOB, PRIMARY KEY (tier, node, at_s)
 ) WITHOUT ROWID;
@@ -58,6 +63,8 @@ class Archive:
         self.span_s = (0.0, 0.0)
         #: Why nothing is written now; empty: all is well.
         self.fault = ""
+        #: Alerts of earlier lives, oldest first.
+        self.alerts: list[Alert] = []
         self._file: sqlite3.Connection | None = None
         self._numbers: dict[str, int] = {}
         self._clock = Clock()
@@ -66,6 +73,7 @@ class Archive:
         self._lock = threading.Condition()
         self._rows: deque[Sequence[Row]] = deque()
         self._rows_bytes = 0
+        self._alerts: deque[Sequence[Alert]] = deque(maxlen=limits.alerts_kept_max)
         self._asked: deque[tuple[bytes, AskHistory, int]] = deque()
         self._closing = False
         self._answers: deque[tuple[bytes, Message]] = deque()
@@ -83,6 +91,12 @@ class Archive:
             while self._rows_bytes > limits.history_waiting_bytes_max:
                 dropped = self._rows.popleft()
                 self._rows_bytes -= sum(len(row.values) for row in dropped)
+            self._lock.notify()
+
+    def keep_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Write what became of these alerts, some time soon."""
+        with self._lock:
+            self._alerts.append(alerts)
             self._lock.notify()
 
     def look(self, ask: AskHistory, tier: int, peer: bytes) -> None:
@@ -112,13 +126,17 @@ class Archive:
     def _work(self) -> None:
         while True:
             with self._lock:
-                while not (self._rows or self._asked or self._closing):
+                while not (self._rows or self._alerts or self._asked or self._closing):
                     self._lock.wait()
                 rows, self._rows, self._rows_bytes = self._rows, deque(), 0
                 asked, self._asked = self._asked, deque()
+                alerts = [alert for some in self._alerts for alert in some]
+                self._alerts.clear()
                 closing = self._closing
             if rows:
                 self._guarded(partial(self._write, rows))
+            if alerts:
+                self._guarded(partial(self._write_alerts, alerts))
             for peer, ask, tier in asked:
                 self._answer(peer, ask, tier)
             if closing:
@@ -188,6 +206,7 @@ class Archive:
             ).fetchone()[0]
             for number in self._numbers.values()
         ]
+        self.alerts = list(self._read_alerts())
         oldest = [at_s for tier in range(len(TIERS)) if (at_s := self._oldest_s(tier))]
         until_s = max((at_s for at_s in newest if at_s), default=0.0)
         self.span_s = min(oldest, default=until_s), until_s
@@ -213,6 +232,22 @@ class Archive:
         if self._clock.now() - self._tidied_s >= _TIDY_S:
             self._tidied_s = self._clock.now()
             self.tidy(max(row.at_s for rows in batches for row in rows))
+
+    def _write_alerts(self, alerts: Sequence[Alert]) -> None:
+        rows = [(a.id, a.raised_s, json.dumps(asdict(a))) for a in alerts]
+        self._opened().executemany("REPLACE INTO alerts VALUES (?, ?, ?)", rows)
+        oldest = "SELECT raised_s FROM alerts ORDER BY raised_s DESC LIMIT 1 OFFSET ?"
+        self._opened().execute(
+            f"DELETE FROM alerts WHERE raised_s <= ({oldest})",  # noqa: S608 — our own words
+            (limits.alerts_kept_max,),
+        )
+
+    def _read_alerts(self) -> Iterator[Alert]:
+        rows = self._opened().execute("SELECT body FROM alerts ORDER BY raised_s").fetchall()
+        for (body,) in rows[-limits.alerts_kept_max :]:
+            with suppress(ValueError, TypeError, KeyError):  # of another version
+                told = json.loads(body)
+                yield Alert(**{**told, "state": AlertState(told["state"])})
 
     def _number(self, node: str) -> int:
         number = self._numbers.get(node)

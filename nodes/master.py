@@ -17,6 +17,7 @@ from hpczmq.identity import KeyRole, fingerprint
 from hpczmq.keyring import Keyring
 from hpczmq.messages import Access, Chunk
 from hpczmq.model import Policy
+from hpczmq.nodes.rulefile import rules_of
 from hpczmq.nodes.shell import SOFTWARE, Shell, say_ready
 from hpczmq.nodes.store import ResultStore
 from hpczmq.nodes.tasks import plan
@@ -76,6 +77,7 @@ class Master:
                 config.weight_latency,
                 config.weight_alerts,
             ),
+            rules=rules_of(config),
             spares_saturated=config.spare_saturated,
             results_bytes_max=needs.memory_bytes(config.results, "results") or self.store.room(),
         )

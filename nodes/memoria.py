@@ -8,16 +8,18 @@ import uuid
 from pathlib import Path
 from typing import assert_never
 
-from hpczmq import addresses, needs, wire
+from hpczmq import addresses, limits, needs, wire
 from hpczmq.config import Config
 from hpczmq.keyfiles import NodeKeys
 from hpczmq.line import Line
 from hpczmq.memory import (
     Action,
+    Alarm,
     AskOther,
     Event,
     Exit,
     Keep,
+    KeepAlerts,
     Look,
     Memory,
     Publish,
@@ -30,7 +32,10 @@ from hpczmq.memory import (
 )
 from hpczmq.messages import PROTOCOL
 from hpczmq.nodes.archive import Archive
+from hpczmq.nodes.hook import Hook
+from hpczmq.nodes.rulefile import rules_of
 from hpczmq.nodes.shell import SOFTWARE, Shell, nobody, say_ready
+from hpczmq.nodes.textfile import Textfile
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +53,11 @@ class Memoria:
     """A running memoria."""
 
     def __init__(self, config: Config, keys: NodeKeys | None = None) -> None:
+        rules = rules_of(config)
+        self.hook = Hook(config.on_alert) if config.on_alert else None
+        prometheus = config.prometheus_textfile
+        self.textfile = Textfile(Path(prometheus)) if prometheus else None
+        self.written_s = float("-inf")
         self.shell = Shell(config, keys)
         sockets = self.shell.sockets
         self.master = config.master
@@ -64,6 +74,8 @@ class Memoria:
             uuid.uuid4().bytes,
             protocol=PROTOCOL,
             ping_s=config.ping_s,
+            rules=rules,
+            past=self.archive.alerts if self.archive is not None else (),
             archived=self.archive.span_s if self.archive is not None else None,
             software=SOFTWARE,
             address=f"tcp://{host}:{self.router.port}",
@@ -78,6 +90,10 @@ class Memoria:
             self.turn()
         if self.archive is not None:
             self.archive.close()
+        if self.hook is not None:
+            self.hook.close()
+        if self.textfile is not None:
+            self.textfile.close()
         self.shell.sockets.close()
 
     def turn(self) -> None:
@@ -103,6 +119,13 @@ class Memoria:
             self.handle(Tick(*self.shell.measured(now, self.core.membership.heartbeat_s)))
             self.shell.follow(self.line, self.core.membership, now)
             self.shell.inspect(nobody, now)
+            self._write_textfile(now)
+
+    def _write_textfile(self, now: float) -> None:
+        if self.textfile is not None and now - self.written_s >= limits.textfile_s:
+            self.written_s = now
+            wall_s = self.shell.clock.wall()
+            self.textfile.write(self.core.rows(now), self.core.alerts(now), wall_s)
 
     def handle(self, event: Event) -> None:
         """Give an event to the core, and perform what it asks for."""
@@ -127,6 +150,13 @@ class Memoria:
             case Keep(rows):
                 if self.archive is not None:
                     self.archive.keep(rows)
+            case KeepAlerts(alerts):
+                if self.archive is not None:
+                    self.archive.keep_alerts(alerts)
+            case Alarm(alert):
+                log.warning("alert %s is %s: %s", alert.id, alert.state.name.lower(), alert.text)
+                if self.hook is not None:
+                    self.hook.tell(alert)
             case Look(ask, tier, peer):
                 assert self.archive is not None, "the core was told that there is none"
                 self.archive.look(ask, tier, peer)

@@ -22,7 +22,7 @@ from hpczmq.clock import Clock
 from hpczmq.config import Config
 from hpczmq.endpoint import Socket
 from hpczmq.errors import ProtocolError
-from hpczmq.identity import ANYBODY, Member
+from hpczmq.identity import ANYBODY, KEY_BYTES, Member
 from hpczmq.keyfiles import NodeKeys
 from hpczmq.line import Line
 from hpczmq.membership import Membership
@@ -189,7 +189,9 @@ class Shell:
     ) -> tuple[list[wire.Buffer], Message, Sequence[wire.Buffer]] | None:
         """The message of some frames that came with a key, if it may be said."""
         peer = bytes(frames[0]) if heads else b""
-        self.who = self.sockets.callers.who(key) if key else ANYBODY
+        # With keys, a message without one would be nobody's: not everybody's.
+        keyed = heads and self.sockets.keys is not None
+        self.who = self.sockets.callers.who(key or bytes(KEY_BYTES)) if keyed else ANYBODY
         try:
             message, buffers = wire.decode(frames[heads:])
         except ProtocolError as error:

@@ -58,20 +58,26 @@ MAY_IMPORT = {
     "line": "endpoint keyfiles membership messages transport",
     "credentials": "config keyfiles keyring",
     # The machines, which are pure, and the shells around them.
-    "alerts": "messages model",
+    "alerts": "metrics",
+    "rules": "alerts metrics",
+    "exposition": "metrics",
+    "watching": "alerts metrics",
+    "memory_events": "history messages metrics",
     "membership": "messages model",
     "session": "membership messages model",
     "worker": "membership messages model",
     "history": "messages metrics",
     "filling": "history messages model",
-    "memory": "alerts filling history membership messages model",
-    "scheduler": "alerts happened identity items messages model quota roles",
-    "nodes": "addresses alerts arrays cgroup clock config confine cores credentials descriptors"
-    " endpoint history identity items kernels keyfiles keyring line membership memory messages"
-    " model needs partition quota roles scheduler spawn transport wire worker",
+    "memory": "alerts filling history membership memory_events messages metrics model rules"
+    " watching",
+    "scheduler": "alerts happened identity items messages model quota roles rules",
+    "nodes": "addresses alerts arrays atomic cgroup clock config confine cores credentials"
+    " descriptors endpoint exposition history identity items jsontext kernels keyfiles keyring"
+    " line membership memory messages model needs partition quota roles rules scheduler spawn"
+    " transport wire worker",
     # All of them in one seeded world.
-    "simulation": "alerts identity items kernels memory membership messages model nodes scheduler"
-    " session wire worker",
+    "simulation": "alerts identity items kernels memory membership messages model nodes rules"
+    " scheduler session wire worker",
     # The work, and what comes of it.
     "kernels": "model",
     "engines": "kernels model",
@@ -92,8 +98,9 @@ MAY_IMPORT = {
     "futures": "arrays assembler kernels model wire",
     "pump": "clock endpoint futures keyfiles line messages session transport wire",
     "asking": "clock endpoint messages transport wire",
+    "memorias": "asking keyfiles messages model",
     "client": "addresses asking assembler config credentials endpoint futures happened items"
-    " kernels keyfiles messages model partition pump session wire",
+    " kernels keyfiles memorias messages model partition pump session wire",
     "aio": "client futures messages model",
     "cluster": "addresses client config cores credentials model spawn",
     "batch": "client cluster futures jobfile kernels model palettes results wire",
@@ -112,8 +119,8 @@ MAY_IMPORT = {
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",
-    "commands": "addresses asking atomic batch client clock config credentials doctor"
-    " imagefile kernels looking_back messages model output palettes progress results tables",
+    "commands": "addresses asking atomic batch client clock config credentials doctor imagefile"
+    " kernels looking_back messages model output palettes progress results rules tables",
     "lanes": "happened messages",
     "tracing": "happened lanes messages",
     "report": "happened lanes mapping messages model palettes png tables",

@@ -55,10 +55,15 @@ def seconds(data: Data, fault: str, system: str) -> str:
     """The seconds of a cell."""
     found = data["cells"][fault][system]
     if found["silent"]:
-        return "never"
+        return longer(fault)
     if fault == "node-added":
-        return in_seconds(found.get("joined_s"), "never")
+        return in_seconds(found.get("joined_s"), longer(fault))
     return in_seconds(late_s(data, fault, system), "?")
+
+
+def longer(fault: str) -> str:
+    """What took longer than it was waited for; perhaps for ever."""
+    return f"> {FAULTS[fault].patience_s:g} s"
 
 
 def in_seconds(value: float | None, none: str) -> str:
@@ -190,13 +195,13 @@ def details_table(data: Data) -> str:
 
     def gone(found: dict[str, Any]) -> str:
         if found["silent"]:
-            return "never"
+            return longer("head-killed")
         return in_seconds(found["told_s"], "")
 
     def begun(found: dict[str, Any]) -> str:
         if found["again"]:
             return in_seconds(found["again_s"], "")
-        return "never" if found["lost"] else "goes on itself"
+        return longer("node-killed") if found["lost"] else "goes on itself"
 
     rows = [
         *(
@@ -249,8 +254,9 @@ _HOW_TO_READ = """Each cell has three figures. **Lost**: tasks that never gave a
 user was told so or not; the task that misbehaves on purpose is not counted. **Run again**: tasks
 that were begun more than once. What was interrupted has to be; everything above that is waste, and
 harm where a task is not idempotent. **Seconds**: how much later the last result came than the slots
-that were left needed for it; "never" when some results had not come, and nobody had said that they
-would not, when patience ended. Where a node is added it is the time until that node runs a task."""
+that were left needed for it; "> 330 s" when some results had not come, and nobody had said that
+they would not, when so much patience had ended. Where a node is added it is the time until that
+node runs a task."""
 
 _STOPPED = """How long a fault goes unnoticed does not show above while there is other work to do.
 Here it does. Where something is to be stopped its process is watched, not what the system says.
@@ -288,10 +294,9 @@ _METHOD = (
     """,
     """A slave of hpczmq that is silent for four heartbeats, 4 s, is lost, and its task is begun
     anew: so a cut of 5 s costs one run more. The others wait for a minute or more.""",
-    """So "never", and what counts as lost beside it, means: not before patience ended. Later runs
-    with more of it, which are not in this table, saw five such cells of Dask and Ray lose nothing
-    and recover, in about 590 to 620 s and 414 to 433 s. Until those are measured here, read the
-    "never" of a worker or node that stands still as "not within 330 s".""",
+    """What counts as lost beside a "> 330 s" had not come by then. Runs with more patience, which
+    are not in this table, saw five such cells of Dask and Ray lose nothing and recover, in about
+    590 to 620 s and 414 to 433 s.""",
     """One run of each cell; those of long patience five at a time, since they wait most of it.
     Seconds of a shared machine are worth what they are: differences below a second say nothing.""",
 )

@@ -42,6 +42,7 @@ from hpczmq.messages.everyone import (
 )
 from hpczmq.messages.keys import Access, Enrol, Enrolled
 from hpczmq.messages.memoria import (
+    Acknowledge,
     AlertsAnswer,
     AskHistory,
     HistoryAnswer,
@@ -71,7 +72,7 @@ Message = (
     | Submit | Submitted | Fetch | Chunk | Ended | Ask | ClusterAnswer | JobsAnswer | SlavesAnswer
     | Cancel | SetPolicy | Done | ExplainAnswer | Drain | Taken | EventsAnswer | TraceAnswer
     | Sample | MetricsAnswer | AlertsAnswer | VitalsReport | Pulse
-    | AskHistory | HistoryAnswer
+    | AskHistory | HistoryAnswer | Acknowledge
 )  # fmt: skip
 
 #: Number of each kind on the wire.
@@ -83,7 +84,7 @@ KINDS: Final[dict[int, type[Message]]] = {
     39: JobsAnswer, 40: SlavesAnswer, 41: Cancel, 42: SetPolicy, 43: Done, 44: ExplainAnswer,
     45: Drain, 46: Taken, 64: EventsAnswer, 65: TraceAnswer,
     48: Sample, 49: MetricsAnswer, 50: AlertsAnswer, 51: VitalsReport, 52: Pulse,
-    53: AskHistory, 54: HistoryAnswer,
+    53: AskHistory, 54: HistoryAnswer, 55: Acknowledge,
 }  # fmt: skip
 
 __all__ = [
@@ -91,6 +92,7 @@ __all__ = [
     "PROTOCOL",
     "Access",
     "Ack",
+    "Acknowledge",
     "AlertsAnswer",
     "Ask",
     "AskHistory",

@@ -15,6 +15,7 @@ from hpczmq.model import (
     Name,
     NodeMetrics,
     Seconds,
+    Text,
     Uid,
     Vitals,
 )
@@ -96,7 +97,15 @@ class HistoryAnswer:
 
 @dataclass(frozen=True, slots=True)
 class AlertsAnswer:
-    """Answer of a memoria to ALERTS; request 0 when it is published or reported unasked."""
+    """Answer to ALERTS, ALERT_LOG, `Acknowledge`; request 0: published, or reported, unasked."""
 
     request: Count
     alerts: Annotated[tuple[Alert, ...], Bounds(0, limits.rows_max)]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Somebody looks after these alerts: they are told as acknowledged until they clear."""
+
+    request: Count
+    ids: Annotated[tuple[Text, ...], Bounds(1, limits.alerts_told_max)]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from itertools import islice
 
 from hpczmq import limits
+from hpczmq.alerts import merged
 from hpczmq.messages import (
+    AlertsAnswer,
     Ask,
     ClusterAnswer,
     JobsAnswer,
@@ -39,6 +41,10 @@ def answer(state: ClusterState, ask: Ask, jobs: Mapping[str, JobRecord], now: fl
     if ask.about is About.SLAVES:
         slaves = [s for s in state.slaves.values() if not ask.names or s.name in ask.names]
         return SlavesAnswer(ask.request, _slaves_that_fit(slaves, now))
+    if ask.about is About.ALERTS and any(client.address for client in state.clients.values()):
+        alerts = merged(client.alerts for client in state.clients.values())
+        chosen = [alert for alert in alerts if not ask.names or alert.node in ask.names]
+        return AlertsAnswer(ask.request, tuple(chosen[: limits.alerts_told_max]))
     if ask.about is About.EVENTS:
         return chronicle.answer(state, ask, jobs, now)
     if ask.about is About.TRACE:

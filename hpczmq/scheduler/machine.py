@@ -28,6 +28,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from hpczmq import limits
+from hpczmq.alerts import Rule
 from hpczmq.identity import Member
 from hpczmq.messages import (
     PROTOCOL,
@@ -59,6 +60,7 @@ from hpczmq.messages import (
 )
 from hpczmq.model import About, JobState, Metrics, Policy, Role, Status
 from hpczmq.quota import flooded
+from hpczmq.rules import RULES
 from hpczmq.scheduler import (
     access,
     admission,
@@ -115,7 +117,7 @@ class Scheduler:
         weights: Weights | None = None,
         spares_saturated: bool = True,
         results_bytes_max: int = limits.results_bytes_max,
-        insecure: bool = False,
+        rules: Sequence[Rule] | None = None,
     ) -> None:
         control = Control(epoch, 1, policy.value, False)
         self.state = ClusterState(
@@ -124,7 +126,7 @@ class Scheduler:
         self.state.weights = weights or Weights()
         self.state.spares_saturated = spares_saturated
         self.state.results_bytes_max = results_bytes_max
-        self.state.insecure = insecure
+        self.state.rules = RULES if rules is None else rules
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Take one event in; give back what is to be done, in order."""
@@ -262,8 +264,10 @@ class Scheduler:
                 pulse.sample(self.state, self.state.clients[peer], message.metrics)
             case VitalsReport(vitals=vitals):
                 pulse.republish(self.state, self.state.clients[peer], vitals)
-            case AlertsAnswer():
-                pass  # a memoria's report; the master goes by the same rules itself
+            case AlertsAnswer(alerts=alerts):
+                # The master goes by the same rules itself; it keeps them for who asks.
+                if self.state.clients[peer].address:
+                    self.state.clients[peer].alerts = alerts
             case Goodbye():
                 members.leave(self.state, peer)
             case _:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hpczmq import limits
-from hpczmq.alerts import RULES, Watcher, without_own
+from hpczmq.alerts import Watcher
 from hpczmq.happened import SpanEnd
 from hpczmq.identity import KeyRole, Member, fingerprint
 from hpczmq.messages import Access, Beat, Heartbeat, Hello, Reject, Report, Revoke, Sample, Welcome
@@ -147,10 +147,11 @@ def _watch(state: ClusterState, slave: SlaveRecord, now: float) -> None:
     nothing new until that clears; what others than its own tasks cause is what counts.
     """
     if not slave.watchers:
-        slave.watchers = [Watcher(rule, slave.name) for rule in RULES]
-    foreign = without_own(slave.metrics)
+        rules = [rule for rule in state.rules if rule.saturation]
+        slave.watchers = [Watcher(rule, slave.name) for rule in rules]
+    slave.readings.take(slave.metrics, now)
     for watcher in slave.watchers:
-        watcher.sample(foreign, now)
+        watcher.sample(slave.readings.value(watcher.rule.metric), now)
     alerts = [watcher.alert(now) for watcher in slave.watchers if watcher.rule.saturation]
     texts = [alert.text for alert in alerts if alert is not None]
     before, after = slave.saturated, "; ".join(texts) if state.spares_saturated else ""

@@ -100,6 +100,8 @@ def _goes_on(state: ClusterState, job: JobRecord, outcome: Outcome, reported: in
     if index not in job.doubled or not ledger.let_go(job, index, reported):
         return False
     lease = state.leases[reported]
+    # Its `Assign` may come a second time, and then what comes of it is welcome.
+    job.taken_from.setdefault(index, set()).add(lease.holder)
     lease.open.discard(index)
     if not lease.open:
         ledger.drop(state, lease)

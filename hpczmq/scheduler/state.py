@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hpczmq import limits
-from hpczmq.alerts import Watcher
+from hpczmq.alerts import Readings, Rule, Watcher
 from hpczmq.identity import ANYBODY, Member
 from hpczmq.messages import Access, Control, Message
-from hpczmq.model import Metrics, Outcome, SlaveState, Status
+from hpczmq.model import Alert, Metrics, Outcome, SlaveState, Status
 from hpczmq.quota import Quota
 from hpczmq.scheduler.actions import Action
 from hpczmq.scheduler.chronicle import Happening
@@ -91,6 +91,7 @@ class SlaveRecord:
     metrics: Metrics = field(default_factory=Metrics)
     #: The rules of `alerts`, looked at with each heartbeat.
     watchers: list[Watcher] = field(default_factory=list)
+    readings: Readings = field(default_factory=Readings)
     #: The saturation alert that keeps new work away from it; empty: none.
     saturated: str = ""
     #: When it was last asked for a sign of life.
@@ -153,8 +154,9 @@ class ClientRecord:
     backlog_bytes: int = 0
     sent_s: float = float("-inf")
     moved_s: float = float("-inf")
-    #: Of a memoria: where it answers.
+    #: Of a memoria: where it answers, and the alerts that it reported last.
     address: str = ""
+    alerts: tuple[Alert, ...] = ()
 
 
 @dataclass(slots=True)
@@ -237,6 +239,8 @@ class ClusterState:
     tasks_waiting: int = 0
     #: When slaves were lost lately, by name; the newest loss of all is the last.
     losses: dict[str, deque[float]] = field(default_factory=dict)
+    #: When a slave has no room.
+    rules: Sequence[Rule] = ()
     frames_dropped: int = 0
     #: What nodes have to know of keys; None: they are not asked for. And whether that is so
     #: beyond this machine.

@@ -8,10 +8,12 @@ from typing import assert_never
 from hpczmq import limits, wire
 from hpczmq.memory import (
     Action,
+    Alarm,
     AskOther,
     Event,
     Exit,
     Keep,
+    KeepAlerts,
     Look,
     Memory,
     Publish,
@@ -35,7 +37,7 @@ from hpczmq.messages import (
     Pong,
     Reject,
 )
-from hpczmq.model import About, Metrics
+from hpczmq.model import About, Alert, Metrics
 from hpczmq.simulation.network import Dealer
 from hpczmq.simulation.node import Node, Setting
 from hpczmq.wire import Buffer
@@ -52,6 +54,8 @@ class MemoriaNode(Node):
         self._answers: list[Message] = []
         #: Rows that it wanted on a disk.
         self.kept = 0
+        #: What the user's command was told.
+        self.alarms: list[Alert] = []
 
     def start(self) -> None:
         """Start as a new process."""
@@ -109,7 +113,10 @@ class MemoriaNode(Node):
         assert isinstance(self.ask(AskHistory(6, 0.0, 1e12)), HistoryAnswer)
         alerts = self.ask(Ask(3, About.ALERTS))
         assert isinstance(alerts, AlertsAnswer)
-        assert {alert.node for alert in alerts.alerts} <= {row.node for row in metrics.nodes}
+        assert len({alert.id for alert in alerts.alerts}) == len(alerts.alerts)
+        log = self.ask(Ask(7, About.ALERT_LOG))
+        assert isinstance(log, AlertsAnswer)
+        assert {a.id for a in alerts.alerts} <= {a.id for a in log.alerts}
         for message in (Ask(4, About.JOBS), Cancel(5, (), True)):
             assert isinstance(self.ask(message), Reject)
 
@@ -120,7 +127,7 @@ class MemoriaNode(Node):
         """Over a network that loses what it will; the answer is for this life only."""
         if self.rng.random() < self.setting.network.weather.loss:
             return
-        other = self.setting.memorias.get(address)
+        other = self.setting.memorias.get(address.partition("#")[0])
         if other is not None and other.alive and not other.paused:
             answer = other.ask(message)
             assert isinstance(answer, HistoryAnswer)
@@ -142,6 +149,10 @@ class MemoriaNode(Node):
                 self._ask_other(address, message)
             case Keep(rows):
                 self.kept += len(rows)
+            case KeepAlerts():
+                raise AssertionError("there is no disk here")
+            case Alarm(alert):
+                self.alarms.append(alert)
             case Look():
                 raise AssertionError("there is no disk here")
             case Exit():

@@ -104,7 +104,7 @@ def draw(rng: Random) -> Settings:
 
 def _tuning(rng: Random) -> dict[str, float]:
     """Bounds that are chosen for clusters of thousands and for days, made small enough to reach."""
-    return {
+    tuning = {
         "client_silent_s": rng.choice((4.0, 10.0)),
         "lost_shown_s": rng.choice((1.0, 10.0)),
         "worker_start_s": 2.0,
@@ -121,6 +121,9 @@ def _tuning(rng: Random) -> dict[str, float]:
         "messages_per_turn_max": rng.choice((1, 5, limits.messages_per_turn_max)),
         "cpu_saturated_s": 1.0,
     }
+    if tuning["chunk_credit"] == 7:
+        tuning["client_backlog_bytes_max"] = 300
+    return tuning
 
 
 def _job(rng: Random, number: int, slots: int, tasks: int) -> SimJob:

@@ -15,10 +15,10 @@ from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Self
 
 from hpczmq import limits, memory
-from hpczmq.alerts import RULES
 from hpczmq.messages import Drain
 from hpczmq.model import SlaveState
-from hpczmq.scheduler import members
+from hpczmq.rules import RULES
+from hpczmq.scheduler import machine
 from hpczmq.simulation.client import ClientNode, Order
 from hpczmq.simulation.faults import Chaos, Users
 from hpczmq.simulation.master import MasterNode
@@ -213,7 +213,7 @@ class World:
             if client.core.pending or client.core.followed:
                 yield f"{client.name} waits for {client.core.pending}, {client.core.followed}"
         for memoria in self.memorias:
-            alerts = memoria.core.alerts(memoria.now)
+            alerts = [a for a in memoria.core.alerts(memoria.now) if a.rule == "cpu-saturated"]
             if alerts or not memoria.core.membership.joined:
                 yield f"{memoria.name} still has {alerts}"
 
@@ -249,10 +249,13 @@ class World:
 def tuned(bounds: dict[str, float]) -> Iterator[None]:
     """The machines with other bounds. The wire keeps its own: they are a part of the protocol."""
     changed = SimpleNamespace(**{**vars(limits), **bounds})
-    rules = tuple(replace(rule, for_s=changed.cpu_saturated_s) for rule in RULES)
+    rules = tuple(
+        replace(rule, for_s=changed.cpu_saturated_s) if rule.name == "cpu-saturated" else rule
+        for rule in RULES
+    )
     with ExitStack() as undo:
-        for machine in (memory, members):
-            _put(undo, machine, "RULES", rules)
+        for module in (memory, machine):
+            _put(undo, module, "RULES", rules)
         for name, module in sorted(sys.modules.items()):
             if name.startswith(TUNED) and vars(module).get("limits") is limits:
                 _put(undo, module, "limits", changed)

@@ -119,7 +119,7 @@ def test_the_clusters_key_changes_while_a_job_runs(lab: Lab) -> None:
         coming = cluster.keys("rotate", "--after", "1s")["fingerprint"]
         cluster.master.until_said(f"the cluster's key is {coming} from now on")
         assert [future.result(60) for future in futures] == [0.05] * 60
-        assert client.status().slaves == 1
+        until(lambda: client.status().slaves == 1, "the slave is back")
         until(lambda: client.metrics(), "the memoria answers")
     file = keyfiles.read(cluster.ring.folder / "slave1.key")
     assert (file.cluster.hex(), file.next_key) == (coming, b"")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from hpczmq import limits
 from hpczmq.membership import Membership
 from hpczmq.messages import Assign, Beat, Chunk, Message, Report
-from hpczmq.scheduler import Scheduler, attempts, ledger, members, outcomes, placement
+from hpczmq.scheduler import Scheduler, attempts, delivery, ledger, members, outcomes, placement
 from hpczmq.scheduler.actions import Send, Store
 from hpczmq.scheduler.jobs import JobRecord
 from hpczmq.scheduler.states import TASK_MOVES, TaskState
@@ -121,6 +122,15 @@ def no_task_is_ever_killed_for_its_timeout(patch: Patch) -> None:
 def a_slave_gets_more_than_it_may_hold(patch: Patch) -> None:
     patch.setattr(placement, "has_credit", lambda slave, job: True)
     patch.setattr(ledger, "mark_free", lambda state, slave: None)
+
+
+def clients_are_sent_more_than_they_have_room_for(patch: Patch) -> None:
+    patch.setattr(delivery, "_has_room", lambda state, client, chunk_bytes: True)
+
+
+def now_and_then_nothing_is_placed(patch: Patch) -> None:
+    place, turns = placement.place, count()
+    patch.setattr(placement, "place", lambda *args: place(*args) if next(turns) % 20 else None)
 
 
 def tasks_are_handed_out_in_their_order_even_those_that_are(patch: Patch) -> None:
@@ -239,6 +249,8 @@ SABOTAGES: dict[Callable[[Patch], None], Callable[[], None]] = {
     slaves_report_to_whoever_is_there: unwelcome,
     readers_go_on_with_the_jobs_of_an_older_master: worlds(51),
     everything_is_fetched_twice: worlds(16),
+    clients_are_sent_more_than_they_have_room_for: many_worlds,
+    now_and_then_nothing_is_placed: many_worlds,
 }
 
 

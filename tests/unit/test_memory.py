@@ -8,6 +8,7 @@ import pytest
 
 from hpczmq import history, limits
 from hpczmq.memory import (
+    Alarm,
     AskOther,
     Exit,
     Keep,
@@ -43,7 +44,7 @@ from hpczmq.messages import (
     Sample,
     Welcome,
 )
-from hpczmq.model import About, Alert, ClusterInfo, Metrics, Role
+from hpczmq.model import About, Alert, AlertState, ClusterInfo, Metrics, Role
 from tests.unit.harness import MemoryBench, instance
 
 BEAT_S = limits.heartbeat_s_default
@@ -146,6 +147,10 @@ def test_a_node_that_is_not_heard_any_more_has_no_alert(memory: MemoryBench) -> 
     assert active(memory) == ["s1", "s2"]
     memory.later(limits.lost_heartbeats * BEAT_S + 0.1)
     sample(memory, HOT, "s2")
+    memory.do(Tick())
+    assert memory.one(Hello)
+    assert memory.take(Publish)
+    assert [alarm.alert.state for alarm in memory.take(Alarm)][-1] is AlertState.CLEARED
     assert active(memory) == ["s2"]
 
 

@@ -247,7 +247,7 @@ def test_resources_looks_at_all_that_the_slaves_measure(
 def test_what_may_become_an_alert_counts_for_resources_before_it_is_one(world: World) -> None:
     policy(world, "resources")
     load(world, world.slave("s1"), cpu_percent=limits.cpu_saturated_percent)
-    load(world, world.slave("s2"), cpu_percent=limits.cpu_saturated_percent - 1, memory_percent=99)
+    load(world, world.slave("s2"), cpu_percent=limits.cpu_saturated_percent - 1, memory_percent=90)
     world.submit()
     assert [slave for slave, _, _ in placed(world)] == ["s2"]
 
@@ -465,6 +465,15 @@ def test_leases_are_sized_by_the_measured_run_time(
     assert len(take(job, lease_cost(job, slots))) == tasks
     job.next = 0
     job.counts[0] = len(job.states)
+
+
+def test_slaves_that_offer_nothing_do_not_make_the_leases_of_others_smaller(world: World) -> None:
+    peer, id = world.slave(), world.submit(100)
+    for number in range(50):
+        world.slave(f"idle{number}", offers=())
+    world.job(id).unit_s = limits.lease_work_s / 10
+    assert len(world.place()[0][1].tasks) == 10
+    assert world.state.slots_open == len(world.state.open) == world.record(peer.decode()).slots
 
 
 def test_the_measure_follows_what_is_measured(world: World) -> None:

@@ -46,9 +46,9 @@ def test_a_system_is_late_by_what_its_own_pace_does_not_explain() -> None:
     assert report.late_s(card(worker_killed=found(after_s=4.5)), "worker-killed", "hpczmq") == 2.0
 
 
-def test_tasks_of_which_nobody_hears_again_never_recover() -> None:
+def test_of_tasks_of_which_nobody_hears_again_the_patience_is_told() -> None:
     silent = card(node_killed=found(lost=3, silent=2, again=1))
-    assert report.cell(silent, "node-killed", "hpczmq") == "**3** · 1 · never"
+    assert report.cell(silent, "node-killed", "hpczmq") == "**3** · 1 · > 330 s"
 
 
 def test_what_was_not_measured_is_called_so() -> None:

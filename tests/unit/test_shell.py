@@ -12,8 +12,12 @@ import zmq
 
 from hpczmq import descriptors, wire
 from hpczmq.config import Config
-from hpczmq.messages import Reject
+from hpczmq.guard import new_pair
+from hpczmq.identity import KeyRole, Member
+from hpczmq.messages import Message, Ping, Reject
 from hpczmq.nodes.shell import Shell, nobody
+from hpczmq.transport import Keys, Sockets
+from hpczmq.wire import Buffer
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -148,3 +152,36 @@ def test_what_has_come_on_a_connection_that_is_cut_is_thrown_away() -> None:
         near.close()
         far.close()
         assert descriptors.memory_bytes() > 0
+
+
+class Spoken:
+    """A ROUTER at which one message has arrived, with a key or without one."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+        self.sent: list[Message] = []
+
+    def receive(self, **_: object) -> Iterator[list[Buffer]]:
+        yield [b"peer", *wire.encode(Ping(1))]
+
+    def send(self, frames: list[Buffer], peer: bytes) -> None:
+        self.sent.append(wire.decode(frames)[0])
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * 32])
+def test_where_keys_are_asked_for_a_message_without_a_known_one_is_nobodys(
+    exits: list[int], key: bytes
+) -> None:
+    pair = new_pair()
+    shell = Shell(Config(name="node"), sockets=Sockets(Keys(pair, pair.public)))
+    router = Spoken(key)
+    assert list(shell.messages(router, heads=1)) == []  # type: ignore[arg-type]  # it has what is asked of it
+    (told,) = router.sent
+    assert isinstance(told, Reject)
+    assert told.code == "role"
+    member = Member("vera", KeyRole.VIEWER, b"v" * 32)
+    shell.sockets.callers.replace([member])
+    router.key = member.key
+    assert len(list(shell.messages(router, heads=1))) == 1  # type: ignore[arg-type]  # the same
+    assert shell.who is member
+    shell.sockets.close()

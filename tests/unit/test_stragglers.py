@@ -166,6 +166,16 @@ def test_the_start_that_comes_to_nothing_leaves_it_to_the_other(
     assert world.job(id).state is JobState.DONE
 
 
+def test_a_start_that_came_to_nothing_and_is_begun_anew_may_still_win(world: World) -> None:
+    id, straggler, _ = race(world)
+    assert world.report(b"slow", straggler, [failure(1, Status.CRASH)]) is None
+    world.note("its other start goes on")
+    # The network gave its `Assign` a second time.
+    world.finish(b"slow", straggler)
+    world.take(Revoke)
+    assert world.job(id).state is JobState.DONE
+
+
 def test_when_both_come_to_nothing_the_last_one_counts(world: World) -> None:
     id, straggler, second = race(world)
     assert world.report(b"fast", second, [failure(1, Status.TIMEOUT)]) is None

@@ -361,3 +361,21 @@ def test_an_address_may_name_the_key_that_is_expected_there(
     client = parties(UNO, DOS.public)
     dealer = client.dealer(f"tcp://127.0.0.1:{router.port}#{CLUSTER.public.hex()}")
     assert says(server, router, client, dealer) == UNO.public
+
+
+def test_while_newcomers_may_join_they_still_hear_nothing(parties: Callable[..., Sockets]) -> None:
+    server, router = served(parties, UNO)
+    publisher = server.publisher(ANY)
+    server.callers.opens = True
+    stranger, member = parties(DOS), parties(UNO)
+    assert says(server, router, stranger, dialled(stranger, router)) == DOS.public
+    listeners = [
+        (party, party.moved(party.subscriber(b"HZ1c"), at(publisher)))
+        for party in (stranger, member)
+    ]
+    refused: list[str] = []
+    while listeners[1][1] not in member.poll(0.01) or "key" not in refused:
+        server.poll(0.0)
+        publisher.send([b"HZ1c", b"state"])
+        refused += server.inspect(lambda peer: True, 0.0)
+    assert list(listeners[0][1].receive()) == []

@@ -75,6 +75,7 @@ FORMAT = {
     51: "VitalsReport node instance vitals",
     52: "Pulse findings",
     53: "AskHistory request since_s until_s step_s nodes after after_s",
+    55: "Acknowledge request ids",
     54: "HistoryAnswer request step_s columns runs more",
     64: "EventsAnswer request events",
     65: "TraceAnswer request info age_s slaves spans left_out",
@@ -105,7 +106,7 @@ INSIDE = {
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
     " memorias connections refused insecure",
     "Refusal": "code times",
-    "Alert": "rule node severity text value age_s",
+    "Alert": "rule node severity text value age_s id state raised_s cleared_s",
     "NodeMetrics": "node age_s metrics vitals",
 }
 ENUMS = {
@@ -113,7 +114,8 @@ ENUMS = {
     "JobState": "QUEUED=1 RUNNING=2 DONE=3 FAILED=4 CANCELLED=5",
     "SlaveState": "READY=1 SILENT=2 LOST=3 LEFT=4 DRAINING=5 QUARANTINED=6",
     "Status": "VALUE=1 ARRAY=2 ERROR=3 CRASH=4 TIMEOUT=5",
-    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6 EVENTS=7 TRACE=8",
+    "AlertState": "PENDING=1 ACTIVE=2 ACKNOWLEDGED=3 CLEARED=4",
+    "About": "STATUS=1 JOBS=2 SLAVES=3 METRICS=4 ALERTS=5 EXPLAIN=6 EVENTS=7 TRACE=8 ALERT_LOG=9",
 }
 ZERO = "cb" + 16 * "0"
 BEAT = Heartbeat(7, Metrics(cpu_percent=1.5, tasks_done=3), (4, 300), 2)
