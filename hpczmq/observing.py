@@ -191,7 +191,8 @@ def play(target: Target, interval_s: float, since: str, speed: float) -> int:
     now_s = Clock().wall()
     since_s = looking_back.moment("since", since, now_s)
     with target.client() as client:
-        past = Replay(client.history(since_s), client.events(), client.status(), now_s)
+        told = client.history(since_s), client.events(), client.alert_log()
+        past = Replay(*told, client.status(), now_s)
         if not past:
             raise ParameterError("since", since, "must be earlier: no node was heard since then")
         if target.output.as_json:

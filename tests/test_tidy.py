@@ -114,8 +114,8 @@ MAY_IMPORT = {
     "plots": "",
     "looking_back": "asking metrics plots tables",
     "progress": "batch clock futures model tables",
-    "dashboard": "client clock futures happened interrupts kernels mapping model palettes tables"
-    " wire",
+    "dashboard": "client clock futures happened interrupts kernels mapping metrics model palettes"
+    " tables wire",
     "demo": "batch jobfile model",
     "doctor": "confine cores kernels",
     "forecasting": "batch model options output progress simulation tables",

@@ -147,8 +147,7 @@ class Board:
 
     def saw_metrics(self, rows: Sequence[NodeMetrics]) -> None:
         """What nodes measure beside their heartbeats, by a memoria."""
-        vitals = {row.node: getattr(row, "vitals", None) for row in rows}
-        self.cores = {name: getattr(found, "cores_percent", ()) for name, found in vitals.items()}
+        self.cores = {row.node: row.vitals.cores_percent for row in rows}
 
     def saw_events(self, rows: Sequence[EventInfo], now: float) -> None:
         """What happened lately, oldest first."""
@@ -247,11 +246,6 @@ class Board:
         if keeps and self.canvas_job:  # nothing runs: the last one stays
             return next((row for row in self.jobs if row.id == self.canvas_job), first)
         return first
-
-
-def is_acknowledged(alert: Alert) -> bool:
-    """Whether somebody looks after an alert already."""
-    return getattr(getattr(alert, "state", None), "name", "") == "ACKNOWLEDGED"
 
 
 def is_image(row: JobInfo) -> bool:

@@ -116,8 +116,8 @@ def _cluster(board: Board, width: int) -> Line:
         (f"  {board.busy()}/{info.slots} slots busy", ""),
         (f"  {lines.count(rate)} tasks/s" if rate is not None else "", "cyan"),
     ]
-    if board.replay:
-        line.append((f"  replay {board.replay}", "bold magenta"))
+    if board.replay:  # in the place of the address
+        line[1] = (f" replay {board.replay}", "bold magenta")
     if board.insecure:
         line.append(("  insecure", "bold red"))
     if width >= 120:

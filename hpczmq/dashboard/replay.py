@@ -1,7 +1,7 @@
 """The past of a cluster on a board: what a memoria has kept of its nodes, played again. Pure.
 
-What was measured comes back: load, memory, latency, busy slots, tasks; and the events that the
-master still remembers. Jobs and their pictures are not in a history.
+What was measured comes back: load, memory, latency, busy slots, tasks; alerts, and the events
+that the master still remembers. Jobs and their pictures are not in a history.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import inf
 from statistics import median
 from typing import Any, Final
 
 from hpczmq.dashboard.board import Board
 from hpczmq.happened import EventInfo
-from hpczmq.model import ClusterInfo, Metrics, SlaveInfo, SlaveState
+from hpczmq.model import Alert, ClusterInfo, Metrics, SlaveInfo, SlaveState
 
 #: By node a row for each moment, oldest first: `at_s` in seconds since 1970, and each metric.
 History = Mapping[str, Sequence[Mapping[str, float]]]
@@ -35,16 +36,19 @@ class Replay:
     Args:
         history: of all nodes.
         events: what the master remembers, with their ages at `now_s`.
+        alerts: those that are over and those that are active.
         info: the cluster as it is now, for its name.
         now_s: the moment of both, in seconds since 1970.
     """
 
     def __init__(
-        self, history: History, events: Sequence[EventInfo], info: ClusterInfo, now_s: float
-    ) -> None:
+        self, history: History, events: Sequence[EventInfo], alerts: Sequence[Alert],
+        info: ClusterInfo, now_s: float,
+    ) -> None:  # fmt: skip
         self._rows = {name: rows for name, rows in history.items() if rows}
         self._at_s = {name: [row["at_s"] for row in rows] for name, rows in self._rows.items()}
         self._events = [(now_s - event.age_s, event) for event in events]
+        self._alerts = [alert for alert in alerts if alert.raised_s]
         self._info = info
         #: From when to when there is anything, in seconds since 1970.
         self.begin_s = min((times[0] for times in self._at_s.values()), default=now_s)
@@ -86,7 +90,8 @@ class Replay:
         )  # fmt: skip
         board.saw_cluster(info, at_s)
         board.saw_slaves(slaves, at_s)
-        board.no_alerts("not in a history")
+        active = [a for a in self._alerts if a.raised_s <= at_s < (a.cleared_s or inf)]
+        board.saw_alerts([replace(alert, age_s=at_s - alert.raised_s) for alert in active])
         told = [replace(e, age_s=at_s - when) for when, e in self._events if when <= at_s]
         board.saw_events(told, at_s)
 

@@ -10,10 +10,11 @@ from typing import Final
 
 from hpczmq import tables
 from hpczmq.dashboard import lines
-from hpczmq.dashboard.board import SORTS, Board, Sum, is_acknowledged
+from hpczmq.dashboard.board import SORTS, Board, Sum
 from hpczmq.dashboard.lines import Line, cut
 from hpczmq.dashboard.screen import Screen
-from hpczmq.model import JobInfo, JobState, SlaveInfo, SlaveState
+from hpczmq.metrics import AlertState
+from hpczmq.model import Alert, JobInfo, JobState, SlaveInfo, SlaveState
 from hpczmq.plain import shown
 
 _STATES: Final = {
@@ -157,15 +158,19 @@ def alert_lines(board: Board, width: int) -> list[Line]:
         return [[(" no alerts", "green")]]
     return [
         [
-            (
-                cut(f" {'✓' if is_acknowledged(alert) else '!'} {shown(alert.severity, 9)}", 12),
-                "dim" if is_acknowledged(alert) else "bold red",
-            ),
+            _severity(alert),
             (cut(shown(alert.node, 16), 17), "bold"),
             (f"{shown(alert.text, 200)} ({lines.ago(alert.age_s)})", ""),
         ]
         for alert in board.alerts
     ]
+
+
+def _severity(alert: Alert) -> tuple[str, str]:
+    """How bad it is; dimmed once somebody looks after it."""
+    done = alert.state is AlertState.ACKNOWLEDGED
+    text = cut(f" {'✓' if done else '!'} {shown(alert.severity, 9)}", 12)
+    return text, "dim" if done else "bold red"
 
 
 def event_lines(board: Board, now: float, width: int, most: int) -> list[Line]:

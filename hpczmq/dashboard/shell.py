@@ -18,20 +18,21 @@ from rich.console import Console
 from hpczmq import limits, tables
 from hpczmq.client import Client
 from hpczmq.clock import Clock
-from hpczmq.dashboard.board import Board, is_acknowledged
+from hpczmq.dashboard.board import Board
 from hpczmq.dashboard.frame import Frame
 from hpczmq.dashboard.replay import Replay
 from hpczmq.dashboard.screen import Order, Screen
 from hpczmq.dashboard.terminal import Terminal
-from hpczmq.errors import HpczmqError, NoCluster, Refused
+from hpczmq.errors import HpczmqError, NoCluster
 from hpczmq.happened import EventInfo
 from hpczmq.kernels import get
+from hpczmq.metrics import AlertState
 from hpczmq.model import Alert, ClusterInfo, JobInfo, SlaveInfo
 
 #: Slaves tell how they are once a heartbeat, so more often would show nothing new; and of many
 #: rows fewer answers are asked for, so that the master spends a few percent of its time on them.
 _ROWS_S: Final = 1.0
-_ROWS_PER_S: Final = 1000.0
+_ROWS_PER_S: Final = 500.0
 #: For a status the master counts its jobs: so many of them a second, and once a second at least.
 _COUNTED_PER_S: Final = 4000.0
 #: Events are asked for so often, up to 2,000 of them.
@@ -221,7 +222,7 @@ class Watch:
             case Order.QUIT:
                 self._until.set()
             case Order.ACKNOWLEDGE:
-                alerts = [a for a in self.board.alerts or () if not is_acknowledged(a)]
+                alerts = [a for a in self.board.alerts or () if a.state is AlertState.ACTIVE]
                 if not alerts:
                     self.screen.told = "there is no alert to acknowledge"
                 # In threads, since it waits for an answer; they end with the client.
@@ -229,13 +230,10 @@ class Watch:
                     threading.Thread(target=self._acknowledge, args=(alert,), daemon=True).start()
 
     def _acknowledge(self, alert: Alert) -> None:
-        """Acknowledge an alert, where the cluster takes that, and tell what came of it."""
-        acknowledge = getattr(self._client, "acknowledge", None)
+        """Acknowledge an alert, and tell what came of it."""
         try:
-            if acknowledge is None:
-                raise Refused("alerts", "this cluster takes no acknowledgements")
-            acknowledge([getattr(alert, "id", "") or f"{alert.rule}/{alert.node}"])
-            told = f"acknowledged: {alert.rule} of {alert.node}"
+            self._client.acknowledge([alert.id])
+            told = f"acknowledged: {alert.id}"
         except HpczmqError as error:
             told = str(error)
         self._news.put(lambda board: setattr(self.screen, "told", told))

@@ -180,7 +180,8 @@ def _keys_from() -> int | None:
     if sys.stdin is None or not sys.stdin.isatty():
         return None
     source = sys.stdin.fileno()
-    # A job in the background may neither read from it nor change it: it would be stopped.
-    with suppress(OSError):
+    try:
+        # A job in the background may neither read from it nor change it: it would be stopped.
         return source if os.tcgetpgrp(source) == os.getpgrp() else None
-    return None
+    except OSError:  # it controls no process, so that nobody is stopped for it
+        return source

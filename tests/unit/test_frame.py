@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from hpczmq.happened import EventInfo
 from hpczmq.kernels import get
 from hpczmq.kernels.base import CancelFlag
 from hpczmq.mapping import Drawing
+from hpczmq.metrics import AlertState, Vitals
 from hpczmq.model import JobState, Metrics, NodeMetrics, SlaveState
 from hpczmq.observing import as_svg
 from hpczmq.palettes import Look
@@ -129,8 +131,14 @@ def test_cores_have_a_bar_each_where_they_are_told_apart_and_few() -> None:
     one, two = (next(s for s in drawn(made, 80, 24) if f"● {name}" in s) for name in ("s1", "s2"))
     assert "▁▄█" in one
     assert "▄" not in two, "eight is what there is room for"
-    made.saw_metrics([NodeMetrics("s1", 0.0, Metrics())])
-    assert not made.cores["s1"]
+    made.saw_metrics([NodeMetrics("s1", 0.0, Metrics(), Vitals(cores_percent=(1.0, 2.0)))])
+    assert made.cores == {"s1": (1.0, 2.0)}
+
+
+def test_an_alert_that_somebody_looks_after_is_dimmed() -> None:
+    made = board(picture=False)
+    made.saw_alerts([replace(alert(), state=AlertState.ACKNOWLEDGED)])
+    assert any("✓ warning" in line for line in drawn(made, 80, 24))
 
 
 def test_without_colours_the_picture_is_made_of_letters() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hpczmq.dashboard.replay import Replay
 from hpczmq.dashboard.shell import Playback
 from hpczmq.happened import EventInfo
 from hpczmq.model import SlaveState
-from tests.unit.test_board import cluster
+from tests.unit.test_board import alert, cluster
 
 NOW_S = 10_000.0
 
@@ -33,7 +34,8 @@ def past() -> Replay:
         "never": [],
     }
     event = EventInfo(NOW_S - 9030.0, "slave", "dos", "", "slave dos is lost")
-    return Replay(history, [event], cluster(), NOW_S)
+    over = replace(alert("dos"), raised_s=9012.0, cleared_s=9050.0)
+    return Replay(history, [event], [over, alert("uno")], cluster(), NOW_S)
 
 
 def test_a_moment_is_what_was_measured_last_and_the_rates_of_the_time_before() -> None:
@@ -55,12 +57,13 @@ def test_a_node_that_was_not_heard_any_more_is_lost_and_events_come_when_they_we
         replay.show(board, 9000.0 + second)
     assert [slave.state for slave in board.slaves] == [SlaveState.READY, SlaveState.LOST]
     assert [(event.text, event.age_s) for event in board.events] == [("slave dos is lost", 10.0)]
+    assert [(a.node, a.age_s) for a in board.alerts or ()] == [("dos", 28.0)]
     assert board.busy() == 2
     assert len(board.slave_paces[b"uno"].buckets) == 8
 
 
 def test_a_history_of_nothing_is_none() -> None:
-    replay = Replay({}, (), cluster(), NOW_S)
+    replay = Replay({}, (), (), cluster(), NOW_S)
     assert not replay
     replay.show(Board("a"), NOW_S)
 
