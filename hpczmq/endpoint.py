@@ -56,6 +56,8 @@ class Socket:
         self._routes = kind == zmq.ROUTER
         #: Of a bound socket: who is connected.
         self.doorman: Doorman | None = None
+        #: Of a bound one: whether connections are made with keys.
+        self.keyed = False
         #: Of a ROUTER: the key of who sent the message that was received last; empty: none.
         self.key = b""
         #: Of one that dials: where to, with which key, and what libzmq tells of it.
@@ -78,7 +80,7 @@ class Socket:
         heads, doorman = 3 if self._routes else 2, self.doorman
         for _ in range(messages_max):
             try:
-                first = self.raw.recv(zmq.NOBLOCK)
+                first = self._first()
             except zmq.Again:
                 return
             if is_muted is not None and is_muted(first):
@@ -89,10 +91,8 @@ class Socket:
             frames: list[Buffer] = [first]
             if doorman is not None:
                 known = doorman.heard(first)
-                if known is None:
+                if known is None or known.key != self.key:
                     frames.append(self._introduced(first, doorman, now))
-                else:
-                    self.key = known.key
             while self.raw.getsockopt(zmq.RCVMORE):
                 if len(frames) < heads:
                     frames.append(self.raw.recv())
@@ -100,13 +100,23 @@ class Socket:
                     frames.append(self.raw.recv(copy=False).buffer)
             yield frames
 
+    def _first(self) -> bytes:
+        """The first frame of the next message. Its key is looked at each time: a peer may choose
+        its routing id, and take that of one that has just gone.
+        """
+        if not self.keyed:
+            return self.raw.recv(zmq.NOBLOCK)
+        frame = self.raw.recv(zmq.NOBLOCK, copy=False)
+        # As the guard has named it. What a peer says itself of its user does not count with keys,
+        # and is anything without.
+        self.key = bytes.fromhex(str(frame.get("User-Id")))
+        return frame.bytes
+
     def _introduced(self, peer: bytes, doorman: Doorman, now: float) -> bytes:
         """The frame behind the routing id of a peer that speaks for the first time; the doorman
         is told on which descriptor it came.
         """
-        frame, self.key = self.raw.recv(copy=False), b""
-        with suppress(zmq.ZMQError):  # there are no keys
-            self.key = bytes.fromhex(str(frame.get("User-Id")))
+        frame = self.raw.recv(copy=False)
         with suppress(zmq.ZMQError):  # its engine has not told: the next message may
             fd = int(frame.get(zmq.SRCFD))
             doorman.spoke(peer, fd, descriptors.identity(fd), now, self.key)

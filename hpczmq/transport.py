@@ -175,6 +175,7 @@ class Sockets:
             if self._guard is None:
                 self._guard = Guard(self._context, self.callers)
                 self._poller.register(self._guard.zap_socket, zmq.POLLIN)
+            socket.keyed = True
             socket.raw.setsockopt(zmq.CURVE_SERVER, 1)
             domain = PUBLISHES if socket.kind == zmq.PUB else ANSWERS
             socket.raw.setsockopt(zmq.ZAP_DOMAIN, domain.encode())

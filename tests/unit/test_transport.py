@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+import zmq
 
 from hpczmq import limits, wire
 from hpczmq.endpoint import Sent, Socket, Trouble
@@ -262,6 +263,26 @@ def test_a_connection_has_the_key_that_it_was_made_with(parties: Callable[..., S
         says(server, router, client, dealer)
         server.inspect(lambda peer: True, 0.0)
         assert says(server, router, client, dealer) == pair.public
+
+
+def test_a_routing_id_does_not_stand_for_a_key(parties: Callable[..., Sockets]) -> None:
+    server, router = served(parties, UNO, DOS)
+    context, seen = zmq.Context(), []
+    for pair in (UNO, DOS):
+        while router.send([b"HZ1", b""], b"the same") is not Sent.GONE:
+            server.poll(0.001)  # but nobody looks at who has come and gone
+        with context.socket(zmq.DEALER) as raw:
+            raw.setsockopt(zmq.LINGER, 0)
+            raw.setsockopt(zmq.ROUTING_ID, b"the same")
+            raw.setsockopt(zmq.CURVE_SERVERKEY, CLUSTER.public)
+            raw.setsockopt(zmq.CURVE_PUBLICKEY, pair.public)
+            raw.setsockopt(zmq.CURVE_SECRETKEY, pair.secret)
+            raw.connect(at(router))
+            raw.send_multipart([b"HZ1", b"word"])
+            assert arrived(server, router) == [b"the same", b"HZ1", b"word"]
+            seen.append(router.key)
+    context.term()
+    assert seen == [UNO.public, DOS.public]
 
 
 def test_who_has_no_key_of_the_cluster_is_told_so(parties: Callable[..., Sockets]) -> None:
