@@ -239,6 +239,8 @@ class ClientNode(Node):
 
     def _begin_anew(self, order: Order) -> None:
         """The master has lost the job: what else could one do?"""
+        fates = order.job.fates
+        order.job.fates = {i: fate for i, fate in fates.items() if fate is not Fate.UNLUCKY}
         order.id, order.got, order.uid = "", {}, self.rng.randbytes(16)
         order.cancelled = False
         self._submit(order)
