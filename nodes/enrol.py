@@ -34,6 +34,8 @@ def keys_of(config: Config, role: str) -> NodeKeys | None:
         ConfigError: the settings don't go together, or a key can't be used.
         NotAllowed: the token is none, or not good any more.
     """
+    if config.insecure or config.keys == credentials.OFF:
+        return None
     path = credentials.file_of(config, role)
     if not config.token or os.path.lexists(path):
         return credentials.of_node(config, role)

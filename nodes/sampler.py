@@ -41,7 +41,7 @@ class Sampler:
         self._cores = _usable()
         #: Cores' worth of time that there is, the quota of the group included.
         self._room = min(float(len(self._cores)), self._cgroup.cpu_cores() or float("inf"))
-        self._disk = tempfile.gettempdir()
+        self._disk = _scratch()
         self._temperature_c = 0.0
         #: This process and those that it has started, by id.
         self._family: dict[int, psutil.Process] = {}
@@ -241,3 +241,13 @@ def _hottest() -> float:
         found = psutil.sensors_temperatures()
         return max((float(one.current) for rows in found.values() for one in rows), default=0.0)
     return 0.0
+
+
+def _scratch() -> str:
+    """The folder whose disk is measured: that of temporary files, or the root where nothing can be
+    written.
+    """
+    try:
+        return tempfile.gettempdir()
+    except FileNotFoundError:
+        return "/"

@@ -33,6 +33,7 @@ KERNELS = {
 #: What an attacker would like to read.
 SECRETS = {
     "HPCZMQ_TOKEN": "do-not-tell",
+    "HPCZMQ_KEYS": "off",
     "AWS_SECRET_ACCESS_KEY": "do-not-tell",
     "SSH_AUTH_SOCK": "/do-not-tell",
     "PYTHON_TOKEN": "do-not-tell",
