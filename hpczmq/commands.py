@@ -359,7 +359,9 @@ def ping(target: Target, address: str) -> int:
     keys = credentials.of_client(settings, where)
     dialled = where
     if keys is not None and "#" not in where:
-        dialled = _with_key(target, where)
+        own = keys.file.role in ("slave", "memoria") and addresses.is_loopback(where)
+        # A node's key, on its machine: it is the node that asks how it is itself (a health check).
+        dialled = f"{where}#{keys.file.pair.public.hex()}" if own else _with_key(target, where)
     pong, seconds = ask_node(
         dialled, Ping(0), Pong, settings.timeout_s, keys.keys if keys else None, settings.insecure
     )

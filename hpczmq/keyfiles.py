@@ -18,7 +18,7 @@ from typing import Any, Final
 from hpczmq import atomic, limits
 from hpczmq.errors import ConfigError, OutputError, ParameterError, shown
 from hpczmq.guard import new_pair as new_pair
-from hpczmq.identity import KEY_BYTES, KeyPair, key_of
+from hpczmq.identity import KEY_BYTES, KeyPair, Member, key_of, role_of
 from hpczmq.transport import Keys
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def read(path: Path) -> KeyFile:
     try:
         return KeyFile(
             _text(table, "name"),
-            _text(table, "role"),
+            role_of(_text(table, "role")).name.lower(),
             pair_of(table, "public", "secret"),
             key_of(_text(table, "cluster"), "cluster"),
             key_of(_text(table, "next"), "next") if table.get("next") else b"",
@@ -148,6 +148,10 @@ class NodeKeys:
         #: What the sockets use.
         self.keys = Keys(file.pair, file.cluster)
         self._tried_s = float("-inf")
+
+    def member(self) -> Member:
+        """The node itself, as somebody who may connect to its own port."""
+        return Member(self.file.name, role_of(self.file.role), self.file.pair.public)
 
     def learn(self, next_key: bytes) -> None:
         """The master has told which key comes next, on a connection that proved the present one;

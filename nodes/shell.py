@@ -217,7 +217,8 @@ class Shell:
         """Keep the line to the master, and go by what it says of keys."""
         before = line.trouble
         if line.look(membership, now) and line.access is not None:
-            self.admit(line.access.readers, now)
+            own = (line.keys.member(),) if line.keys else ()  # for `ping` beside it: a health check
+            self.admit((*line.access.readers, *own), now)
         if line.trouble is not None and line.trouble is not before:
             log.warning("%s: %s; it is dialled again", line.address, line.trouble.value)
 

@@ -86,8 +86,12 @@ def test_a_slave_joins_by_a_token_and_is_out_when_its_key_is_revoked(lab: Lab) -
         "HPCZMQ_FINGERPRINT": made["fingerprint"],
     }
     with cluster.client("admin") as admin:
-        first = lab.slave(cluster.master.address, "uno", env=given)
+        bind = "--bind", "127.0.0.1:0"
+        first = lab.slave(cluster.master.address, "uno", *bind, env=given)
         until(lambda: state_of(admin, "uno") is SlaveState.READY, "uno is ready")
+        # Its own key is good for asking how it is, which is how containers look after themselves.
+        asked = lab.run("ping", first.address, env={"HPCZMQ_KEY": str(own / "slave.key")})
+        assert "slave uno" in asked.fine().out
         assert os.stat(own / "slave.key").st_mode & 0o777 == 0o600
         first.end()
         # It has its key now, and the token is used up.
