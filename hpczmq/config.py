@@ -2,7 +2,9 @@
 
 Each later one wins. The file is the one that `HPCZMQ_CONFIG` names, or `hpczmq/config.toml` in
 the user's configuration folder, if it is there. The containers' own variables (`MAESTRO_IP`,
-`ESCLAVO`, `MEMORIA_NODE`) count like their `HPCZMQ_*` counterparts, and after them.
+`ESCLAVO`, `MEMORIA_NODE`) count like their `HPCZMQ_*` counterparts, and after them. What a node
+joins by may stand in a file instead, as containers and services are given secrets: that
+`HPCZMQ_TOKEN_FILE` or `HPCZMQ_FINGERPRINT_FILE` names, unless the variable itself is there.
 """
 
 from __future__ import annotations
@@ -103,6 +105,10 @@ class Config:
 #: The settings and their types.
 _KINDS: dict[str, type] = {one.name: type(one.default) for one in fields(Config)}
 _SECRETS = ("token",)
+#: The settings that may stand in a file of their own, named by a variable `HPCZMQ_*_FILE`.
+_IN_FILES = ("token", "fingerprint")
+#: What is read of such a file at most.
+_FILE_CHARS = 4096
 _WEIGHTS = tuple(name for name in _KINDS if name.startswith("weight_"))
 
 #: A value with the place where it stands and the setting that it is for.
@@ -155,9 +161,23 @@ def _from_environ(environ: Mapping[str, str]) -> list[_Given]:
     if environ.get("MEMORIA_NODE"):
         digits = environ["MEMORIA_NODE"].removeprefix("memoria")
         given.append(("MEMORIA_NODE", "number", digits))
+    for name in _IN_FILES:
+        variable = f"HPCZMQ_{name.upper()}_FILE"
+        if environ.get(variable):
+            text = _text_of(variable, Path(environ[variable]))
+            given.append((f"{variable} ({environ[variable]})", name, text))
     variables = {name: f"HPCZMQ_{name.upper()}" for name in _KINDS}
     given += [(it, name, environ[it]) for name, it in variables.items() if it in environ]
     return given
+
+
+def _text_of(variable: str, path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read(_FILE_CHARS).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise ConfigError(f"{variable} = {path}: {reason}: must name a file with it") from None
 
 
 def _typed(place: str, key: str, value: object) -> Any:

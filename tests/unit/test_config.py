@@ -51,6 +51,30 @@ def test_the_containers_own_variables_count(tmp_path: Path) -> None:
     assert load({}, environ | {"HPCZMQ_NUMBER": "1"}).number == 1
 
 
+def test_what_a_node_joins_by_may_stand_in_files(tmp_path: Path) -> None:
+    token, fingerprint = tmp_path / "token", tmp_path / "fingerprint"
+    token.write_text("abc\n")
+    fingerprint.write_text("0" * 64 + "\n")
+    environ = {
+        "HPCZMQ_TOKEN_FILE": str(token), "HPCZMQ_FINGERPRINT_FILE": str(fingerprint),
+    }  # fmt: skip
+    made = load({}, environ)
+    assert (made.token, made.fingerprint) == ("abc", "0" * 64)
+    assert load({}, environ | {"HPCZMQ_TOKEN": "other"}).token == "other"
+    assert load({}, {"HPCZMQ_TOKEN_FILE": ""}).token == ""
+
+
+def test_a_file_of_a_secret_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"HPCZMQ_TOKEN_FILE = .*absent: No such file"):
+        load({}, {"HPCZMQ_TOKEN_FILE": str(tmp_path / "absent")})
+    (tmp_path / "junk").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"junk: is not text: must name a file"):
+        load({}, {"HPCZMQ_TOKEN_FILE": str(tmp_path / "junk")})
+    (tmp_path / "short").write_text("64c8")
+    with pytest.raises(ConfigError, match=r"FINGERPRINT_FILE \(.*short\) = 64c8: must be 64 hexa"):
+        load({}, {"HPCZMQ_FINGERPRINT_FILE": str(tmp_path / "short")})
+
+
 def test_the_file_is_looked_for_in_the_users_configuration(tmp_path: Path) -> None:
     folder = tmp_path / ".config" / "hpczmq"
     folder.mkdir(parents=True)
