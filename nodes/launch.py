@@ -11,6 +11,7 @@ from typing import Final
 from hpczmq import addresses
 from hpczmq.config import Config, default_name
 from hpczmq.errors import ConfigError
+from hpczmq.keyfiles import NodeKeys
 from hpczmq.nodes import enrol
 from hpczmq.nodes.shell import set_up_logging
 
@@ -39,14 +40,11 @@ def slave(config: Config) -> None:
     from hpczmq.nodes.slave import Slave
 
     bind = config.bind if config.bind in ("", "off") else _bind(config.bind, addresses.SLAVE_PORT)
-    config = replace(
-        config,
-        master=_master(config),
-        name=config.name or default_name("slave"),
-        bind=bind,
-    )
+    config = replace(config, master=_master(config), bind=bind)
     _log(config, *([] if bind in ("", "off") else [bind]))
-    Slave(config, enrol.keys_of(config, "slave")).run()
+    keys = enrol.keys_of(config, "slave")
+    name = config.name or _joined_as(config, keys) or default_name("slave")
+    Slave(replace(config, name=name), keys).run()
 
 
 def memoria(config: Config) -> None:
@@ -76,6 +74,15 @@ def _master(config: Config) -> str:
     if address.endswith("*"):
         raise ConfigError(f"master = {config.master}: must name a port above 0")
     return address
+
+
+def _joined_as(config: Config, keys: NodeKeys | None) -> str:
+    """The name that a node without one got with its token; empty: it did not join like that.
+
+    So a container is the same node when it starts again. Only with a key file of its own: slaves
+    that share one must be told apart.
+    """
+    return keys.file.name if keys is not None and config.token and config.key else ""
 
 
 def _bind(given: str, port: int) -> str:
