@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 from typing import Any
 
@@ -110,6 +111,22 @@ def test_a_slave_joins_by_a_token_and_is_out_when_its_key_is_revoked(lab: Lab) -
     for name, words in lab.said():
         assert made["token"] not in words, f"{name} tells the token"
         assert not any(key["secret"] in words for key in keys), f"{name} tells a secret"
+
+
+def test_a_slave_without_a_name_keeps_the_one_that_it_joined_with(lab: Lab) -> None:
+    cluster = Cluster(lab)
+    made = cluster.keys("token", "--role", "slave")
+    given = {
+        "HPCZMQ_KEY": str(lab.folder / "own" / "node.key"),
+        "HPCZMQ_TOKEN": made["token"],
+        "HPCZMQ_FINGERPRINT": made["fingerprint"],
+    }
+    launch = "slave", "--master", cluster.master.address, "--bind", "off"
+    first = lab.node(*launch, env=given)
+    first.end()
+    again = lab.node(*launch, env=given)
+    assert again.facts["name"] == first.facts["name"] == f"{socket.gethostname()}-{first.pid}"
+    again.end()
 
 
 def test_the_clusters_key_changes_while_a_job_runs(lab: Lab) -> None:
