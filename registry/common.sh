@@ -1,0 +1,126 @@
+# What the scripts here share; they source it. Bash 3.2 and newer.
+# shellcheck shell=bash
+set -euo pipefail
+
+registry_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$registry_folder")
+program=$(basename "$0")
+dry=''
+
+# --- Words ------------------------------------------------------------------------------------
+
+say() { echo "$*"; }
+
+# A fault, with its remedy; 1, or 2 for bad usage.
+fail() {
+    echo "$program: $1" >&2
+    exit "${2:-1}"
+}
+
+# The options that each script has, and its own: options "$@". Usage comes from the script's
+# function `usage`; other options are for its function `option`, which says no to what it does not
+# know.
+options() {
+    local argument
+    for argument in "$@"; do
+        case $argument in
+            -h | --help) usage && exit 0 ;;
+            --dry-run) dry=yes ;;
+            *) option "$argument" || { usage >&2 && fail "$argument: is no option" 2; } ;;
+        esac
+    done
+}
+
+# Say a command and run it; only say it in a dry run. For what changes something.
+run() {
+    printf '+ %s\n' "$*"
+    [ -n "$dry" ] || "$@"
+}
+
+# --- Settings ---------------------------------------------------------------------------------
+
+# A variable's value: the environment's, else that of dockerfiles/.env, else the default.
+setting() {
+    local line=''
+    if [ -n "${!1:-}" ]; then echo "${!1}" && return; fi
+    [ ! -f "$root/dockerfiles/.env" ] || line=$(grep -E "^$1=" "$root/dockerfiles/.env" | tail -n 1) || true
+    line=${line#*=}
+    echo "${line:-$2}"
+}
+
+# What the source says of itself, as tag of the images.
+source_version() { sed -n 's/^__version__.* = "\(.*\)"$/\1/p' "$root/hpczmq/_version.py"; }
+
+# The settings that all have in common, checked and exported: compose.yaml reads them, too.
+settings() {
+    HPC_REGISTRY=$(setting HPC_REGISTRY "${1:-192.168.56.1:5000}")
+    HPC_VERSION=$(setting HPC_VERSION "$(source_version)")
+    HPC_NET=$(setting HPC_NET 192.168.56)
+    HPC_SLAVES=$(setting HPC_SLAVES "${2:-2}")
+    HPC_SECRETS=$(setting HPC_SECRETS "$root/dockerfiles/secrets")
+    MAESTRO_IP=$(setting MAESTRO_IP "$HPC_NET.10")
+    COMPOSE_PROJECT_NAME=$(setting COMPOSE_PROJECT_NAME hpczmq)
+    case $HPC_SECRETS in /*) ;; *) HPC_SECRETS=$root/dockerfiles/$HPC_SECRETS ;; esac
+    check HPC_REGISTRY '^[A-Za-z0-9.-]+:[0-9]+$' 'HOST:PORT'
+    check HPC_VERSION '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$' 'a tag: letters, digits, dots and dashes'
+    check HPC_NET '^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$' 'three numbers, like 192.168.56'
+    check HPC_SLAVES '^[1-9][0-9]{0,2}$' '1..999'
+    export HPC_REGISTRY HPC_VERSION HPC_NET HPC_SLAVES HPC_SECRETS MAESTRO_IP COMPOSE_PROJECT_NAME
+}
+
+check() { [[ ${!1} =~ $2 ]] || fail "$1 = ${!1}: must be $3" 2; }
+
+# shellcheck disable=SC2034 # for those who source this
+roles=(master slave memoria)
+
+# The name of a role's image, with a tag.
+image() { echo "$HPC_REGISTRY/hpczmq-$1:${2:-$HPC_VERSION}"; }
+
+# --- Tools ------------------------------------------------------------------------------------
+
+need() {
+    command -v "$1" >/dev/null || fail "$1: not found: install it ($2)"
+}
+
+need_docker() {
+    need docker 'Debian: apt-get install docker.io docker-compose'
+    docker info >/dev/null 2>&1 || fail "docker: the engine does not answer: start it (systemctl start docker), or add yourself to the group docker"
+    if docker compose version >/dev/null 2>&1; then
+        compose_command=(docker compose)
+    else
+        need docker-compose 'Debian: apt-get install docker-compose'
+        compose_command=(docker-compose)
+    fi
+}
+
+# Compose on the cluster of this host.
+one_host() {
+    "${compose_command[@]}" -f "$root/dockerfiles/compose.yaml" -p "$COMPOSE_PROJECT_NAME" \
+        --profile one-host "$@"
+}
+
+# Whether the registry answers: http or https, whichever it speaks; it may ask for a password.
+registry_url() {
+    local scheme code
+    for scheme in http https; do
+        code=$(curl -s -k -o /dev/null -m 5 -w '%{http_code}' "$scheme://$HPC_REGISTRY/v2/") || continue
+        case $code in 200 | 401) echo "$scheme://$HPC_REGISTRY" && return 0 ;; esac
+    done
+    return 1
+}
+
+need_registry() {
+    need curl 'Debian: apt-get install curl'
+    registry_url >/dev/null ||
+        fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY"
+}
+
+# Wait until a command is well: until_well SECONDS 'what for' COMMAND…
+until_well() {
+    local limit=$1 what=$2 end=$((SECONDS + $1))
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ $SECONDS -lt $end ] || fail "$what: not in $limit s: see the logs (docker compose … logs)"
+        sleep 1
+    done
+}

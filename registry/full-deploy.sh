@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Everything on this host: registry, images, keys, the cluster.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<'TEXT'
+usage: full-deploy.sh [--dry-run]
+
+Builds a cluster on this host and starts it: a registry, the images through it, keys, master, two
+memorias and $HPC_SLAVES slaves (2) on a network of their own. Run again, it brings what runs to
+what is here: containers whose image is another one are replaced, and jobs of a master that is
+replaced are gone (registry/update.sh goes gently instead).
+
+    --dry-run   prints what it would do, and does nothing
+    --help      this text
+Variables: HPC_REGISTRY (127.0.0.1:5000 here, which Docker trusts), HPC_NET (192.168.56: the master
+is .10, the memorias .13 and .14), HPC_SLAVES, HPC_VERSION, HPC_BASE.
+TEXT
+}
+
+option() { return 1; }
+
+options "$@"
+settings 127.0.0.1:5000
+need_docker
+dry_run=(${dry:+--dry-run})
+
+say "[1/5] the registry"
+"$registry_folder/start.sh" "${dry_run[@]+"${dry_run[@]}"}"
+say "[2/5] the images"
+"$registry_folder/build-all-images.sh" "${dry_run[@]+"${dry_run[@]}"}"
+"$registry_folder/push.sh" "${dry_run[@]+"${dry_run[@]}"}"
+say "[3/5] keys"
+"$root/dockerfiles/keys.sh" "${dry_run[@]+"${dry_run[@]}"}"
+say "[4/5] the cluster"
+run one_host pull --quiet
+run one_host up -d --scale "slave=$HPC_SLAVES"
+say "[5/5] waits until all slaves are ready"
+[ -z "$dry" ] || exit 0
+
+# The slaves that are ready, as the master says.
+ready() {
+    one_host exec -T master sh -c \
+        "hpczmq slaves --json | python3 -c 'import json, sys; print(sum(s[\"state\"] == \"ready\" for s in json.load(sys.stdin)))'"
+}
+all_ready() { [ "$(ready)" -ge "$HPC_SLAVES" ]; }
+until_well 120 "$HPC_SLAVES slaves are ready" all_ready
+one_host exec -T master hpczmq status
+say "use it from here: HPCZMQ_KEY=$HPC_SECRETS/admin.key hpczmq status --master $HPC_NET.10"
