@@ -1,0 +1,53 @@
+"""What the tests in containers share: the engine, the images, a registry, a cluster of Compose."""
+
+from __future__ import annotations
+
+import faulthandler
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.containers import engine
+from tests.containers.cluster import Cluster, Site
+from tests.integration.conftest import pytest_runtest_makereport  # noqa: F401 (a hook: logs)
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[None]:
+    """Skip where there is none, and say why."""
+    # The first test waits for all that is built; pytest's own limit is for tests.
+    faulthandler.dump_traceback_later(3 * engine.BUILD_S, exit=True)
+    with engine.engine():
+        yield
+
+
+@pytest.fixture(scope="session")
+def base(docker_engine: None) -> str:
+    """The image that the others are built from."""
+    return engine.base()
+
+
+@pytest.fixture(scope="session")
+def site(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A registry with our images, which have been built, pushed, removed and pulled."""
+    with closing(Site(base, tmp_path_factory.mktemp("site"))) as made:
+        made.open()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cluster(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """The cluster of compose.yaml on one host, with two slaves."""
+    with closing(Cluster(site, tmp_path_factory.mktemp("cluster"))) as made:
+        made.up()
+        yield made
+
+
+@pytest.fixture
+def two_slaves(cluster: Cluster, tmp_path: Path) -> Cluster:
+    """The cluster with two slaves that are ready, whatever the last test has done to it."""
+    cluster.out = tmp_path
+    cluster.scale(2)
+    return cluster
