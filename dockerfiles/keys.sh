@@ -36,12 +36,13 @@ for argument in "$@"; do
 done
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+env_file=${HPC_ENV_FILE:-$here/.env}
 
 # A variable's value: the environment's, else that of .env, else the default.
 setting() {
     local line=''
     if [ -n "${!1:-}" ]; then echo "${!1}"; return; fi
-    [ ! -f "$here/.env" ] || line=$(grep -E "^$1=" "$here/.env" | tail -n 1) || true
+    [ ! -f "$env_file" ] || line=$(grep -E "^$1=" "$env_file" | tail -n 1) || true
     line=${line#*=}
     echo "${line:-$2}"
 }

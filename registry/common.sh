@@ -39,13 +39,26 @@ run() {
 
 # --- Settings ---------------------------------------------------------------------------------
 
-# A variable's value: the environment's, else that of dockerfiles/.env, else the default.
+# What this host's cluster goes by: Compose and keys.sh read it, too.
+env_file=${HPC_ENV_FILE:-$root/dockerfiles/.env}
+
+# A variable's value: the environment's, else that of the file, else the default.
 setting() {
     local line=''
     if [ -n "${!1:-}" ]; then echo "${!1}" && return; fi
-    [ ! -f "$root/dockerfiles/.env" ] || line=$(grep -E "^$1=" "$root/dockerfiles/.env" | tail -n 1) || true
+    [ ! -f "$env_file" ] || line=$(grep -E "^$1=" "$env_file" | tail -n 1) || true
     line=${line#*=}
     echo "${line:-$2}"
+}
+
+# Keep variables in that file, so that Compose by hand means the same cluster, the same images.
+remember() {
+    local name
+    for name in "$@"; do
+        { [ ! -f "$env_file" ] || grep -v "^$name=" "$env_file" || true; } >"$env_file.new"
+        printf '%s=%s\n' "$name" "${!name}" >>"$env_file.new"
+        mv "$env_file.new" "$env_file"
+    done
 }
 
 # What the source says of itself, as tag of the images.
@@ -54,7 +67,8 @@ source_version() { sed -n 's/^__version__.* = "\(.*\)"$/\1/p' "$root/hpczmq/_ver
 # The settings that all have in common, checked and exported: compose.yaml reads them, too.
 settings() {
     HPC_REGISTRY=$(setting HPC_REGISTRY "${1:-192.168.56.1:5000}")
-    HPC_VERSION=$(setting HPC_VERSION "$(source_version)")
+    # Not what runs here: what is to come, which is what the source is.
+    HPC_VERSION=${HPC_VERSION:-$(source_version)}
     HPC_NET=$(setting HPC_NET 192.168.56)
     HPC_SLAVES=$(setting HPC_SLAVES "${2:-2}")
     HPC_SECRETS=$(setting HPC_SECRETS "$root/dockerfiles/secrets")

@@ -13,6 +13,8 @@ replaced are gone (registry/update.sh goes gently instead).
 
     --dry-run   prints what it would do, and does nothing
     --help      this text
+From then on `docker compose …` in dockerfiles/ is about this cluster: its settings are in
+dockerfiles/.env (or $HPC_ENV_FILE).
 Variables: HPC_REGISTRY (127.0.0.1:5000 here, which Docker trusts), HPC_NET (192.168.56: the master
 is .10, the memorias .13 and .14), HPC_SLAVES, HPC_VERSION, HPC_BASE.
 TEXT
@@ -33,6 +35,8 @@ say "[2/5] the images"
 say "[3/5] keys"
 "$root/dockerfiles/keys.sh" "${dry_run[@]+"${dry_run[@]}"}"
 say "[4/5] the cluster"
+export COMPOSE_PROFILES=one-host
+[ -n "$dry" ] || remember COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_NET HPC_SECRETS
 run one_host pull --quiet
 run one_host up -d --scale "slave=$HPC_SLAVES"
 say "[5/5] waits until all slaves are ready"
