@@ -72,8 +72,12 @@ def write(path: Path, file: KeyFile) -> None:
     write_private(path, table)
 
 
-def read_private(path: Path) -> dict[str, Any]:
+def read_private(path: Path, made_by: str = "add") -> dict[str, Any]:
     """The JSON object of a file that nobody else may read.
+
+    Args:
+        path: the file.
+        made_by: which `hpczmq keys …` makes it, to tell who misses it.
 
     Raises:
         ConfigError: it is not there, others may read it, or it is something else.
@@ -87,12 +91,12 @@ def read_private(path: Path) -> dict[str, Any]:
                 )
             table = json.loads(file.read(_BYTES_MAX))
     except OSError as error:
-        remedy = "name the file that `hpczmq keys add` made"
-        raise ConfigError(f"{path}: {error.strerror or error}: {remedy}") from None
+        why = error.strerror or error
+        raise ConfigError(f"{path}: {why}: `hpczmq keys {made_by}` makes one") from None
     except (ValueError, RecursionError):
         table = None  # not even the parser's words are shown: they may have a part of a secret
     if not isinstance(table, dict):
-        raise ConfigError(f"{path}: this is no key file: name the one that `hpczmq keys add` made")
+        raise ConfigError(f"{path}: this is no key file: `hpczmq keys {made_by}` makes one")
     return table
 
 

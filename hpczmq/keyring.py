@@ -104,7 +104,7 @@ class Keyring:
     def load(self) -> None:
         """Look at the files."""
         self._stamp = self._seen()
-        table = keyfiles.read_private(self.folder / "cluster.key")
+        table = keyfiles.read_private(self.folder / "cluster.key", "init")
         try:
             coming = keyfiles.pair_of(table, "next", "next_secret") if "next" in table else None
             pair = keyfiles.pair_of(table, "public", "secret")

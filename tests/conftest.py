@@ -17,7 +17,7 @@ GONE_S = 5.0
 PYTHONS_OWN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 
 #: Folders whose tests may start processes, and must end them; each is its tests' marker too.
-LEAVE_NOTHING = ("integration", "network")
+LEAVE_NOTHING = ("integration", "network", "containers")
 
 # The same examples in every run, so that CI is red for what was changed and for nothing else.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100)
@@ -27,7 +27,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in tests/integration and tests/network as what it is."""
+    """Mark everything in the folders of real processes as what it is."""
     for item in items:
         folder = item.path.relative_to(Path(__file__).parent).parts[0]
         if folder in LEAVE_NOTHING:

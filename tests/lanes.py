@@ -1,8 +1,9 @@
-"""`python -m tests.lanes`: the tests of every day, in two lanes at the same time, with coverage.
+"""`python -m tests.lanes`: the tests of every day, in three lanes at the same time, with coverage.
 
-The real lane starts processes and networks, and mostly waits for them; the pure one computes. So
-together they fill two cores, and take little longer than one of them alone. The pure lane is nice:
-it takes what the real one leaves, whose tests go by the clock on the wall.
+The real lane starts processes and networks, the one of containers a cluster on a Docker engine;
+both mostly wait. The pure one computes. So together they fill two cores, and take little longer
+than one of them alone. The pure lane is nice: it takes what the others leave, whose tests go by
+the clock on the wall.
 
 While they run, each line of progress is told with its lane's name; at the end all else that each
 has said, a lane that failed last. `python -m tests.lanes real` is one of them alone, and without
@@ -21,11 +22,14 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-#: Where the real processes are. All else is pure, what is added later too: no test is in neither.
+#: Where real processes are, and containers. All else is pure, what is added later too: no test is
+#: in none.
 REAL: Final = ("tests/integration", "tests/network")
+CONTAINERS: Final = ("tests/containers",)
 LANES: Final[dict[str, tuple[str, ...]]] = {
-    "pure": ("tests", *[f"--ignore={folder}" for folder in REAL]),
+    "pure": ("tests", *[f"--ignore={folder}" for folder in REAL + CONTAINERS]),
     "real": REAL,
+    "containers": CONTAINERS,
 }
 #: How far the pure lane stands back (nice).
 NICE: Final = ("nice", "-n", "10")
@@ -43,7 +47,7 @@ class Ran(NamedTuple):
 
 
 def main(names: list[str]) -> int:
-    """Run these lanes, or both; the exit code."""
+    """Run these lanes, or all; the exit code."""
     if unknown := set(names) - set(LANES):
         print(f"{' '.join(unknown)}: must be {' or '.join(LANES)}", file=sys.stderr)
         return 2
@@ -60,7 +64,7 @@ def main(names: list[str]) -> int:
 def run(name: str, measured: bool) -> Ran:
     """Run one lane and tell how far it is."""
     command = [sys.executable, "-m", "pytest", "-m", "not slow", *LANES[name]]
-    # Neither has to reach the floor by itself. Each has data of its own, or it would take what
+    # None has to reach the floor by itself. Each has data of its own, or it would take what
     # the other one's processes have just written for its own.
     command += ["--cov", "--cov-report=", "--cov-fail-under=0"] if measured else []
     began_s, said = time.monotonic(), []
@@ -91,7 +95,7 @@ def data(name: str) -> Path:
 
 
 def report() -> int:
-    """The coverage of both lanes in one; 2 below the floor."""
+    """The coverage of all lanes in one; 2 below the floor."""
     files = [str(path) for name in LANES for path in ROOT.glob(f"{data(name).name}*")]
     coverage = [sys.executable, "-m", "coverage"]
     subprocess.run([*coverage, "combine", "--quiet", *files], cwd=ROOT, check=True)

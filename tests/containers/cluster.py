@@ -47,6 +47,7 @@ class Site:
         self.registry = f"127.0.0.1:{_free_port()}"
         self.net = free_net()
         self.compose = compose()
+        self.revision = run("git", "rev-parse", "HEAD")
         #: What the scripts go by.
         self.env = {
             "HPC_BASE": base,
@@ -84,9 +85,9 @@ class Site:
     def close(self) -> None:
         """Leave nothing: no registry, no image of ours but what later builds are quicker by."""
         self.script("registry/start.sh", "--remove")
-        for line in docker("images", "--format", "{{.Repository}}:{{.Tag}}").split():
-            if line.startswith(f"{self.registry}/"):
-                docker("rmi", line)
+        ours = f"reference={self.registry}/*"
+        while left := docker("images", "--filter", ours, "--format", "{{.ID}}").split():
+            docker("rmi", "--force", left[0])
 
 
 class Cluster:
