@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# The cluster on machines that are there: over ssh, from the host that has the registry.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+usage() {
+    cat <<'TEXT'
+usage: deploy-distributed.sh [--dry-run]
+
+Deploys the cluster to machines that run Docker and let $HPC_SSH_USER (vagrant) in by ssh, with
+sudo: the master and both memorias to $MAESTRO_IP (192.168.56.10), a slave each to the
+$HPC_SLAVES (1) addresses behind it (.11, .12, …). The registry runs and has the images: see
+start.sh, build-all-images.sh, push.sh. Run again, it brings what runs to what is here; jobs of a
+master that is replaced are gone (update.sh --distributed goes gently instead).
+
+    --dry-run   prints what it would do, and does nothing
+    --help      this text
+Variables: HPC_REGISTRY, HPC_VERSION, HPC_NET, HPC_SLAVES, MAESTRO_IP, HPC_SSH_USER;
+HPC_SSH_OPTIONS, of ssh and scp (-i KEY, -F FILE); HPC_SLAVE_ADDRESSES, if they are others.
+deploy-distributed.ps1 does the same steps on Windows.
+TEXT
+}
+
+option() { return 1; }
+
+options "$@"
+settings 192.168.56.1:5000 1
+user=$(setting HPC_SSH_USER vagrant)
+read -r -a ssh_options <<<"$(setting HPC_SSH_OPTIONS '')"
+read -r -a slaves <<<"${HPC_SLAVE_ADDRESSES:-}"
+if [ ${#slaves[@]} -eq 0 ]; then
+    for number in $(seq "$HPC_SLAVES"); do slaves+=("$HPC_NET.$((10 + number))"); done
+fi
+bundle=/tmp/hpczmq-deploy
+
+# A command there; what it is given on standard input goes there, too.
+on() { ssh -o BatchMode=yes -o ConnectTimeout=10 "${ssh_options[@]+"${ssh_options[@]}"}" "$user@$1" "$2"; }
+
+# machine.sh there, with the settings of here: machine ADDRESS NAME WHAT
+machine() {
+    on "$1" "sudo -n env HPC_REGISTRY=$HPC_REGISTRY HPC_VERSION=$HPC_VERSION MAESTRO_IP=$MAESTRO_IP ESCLAVO=$2 bash $bundle/registry/machine.sh $3"
+}
+
+say "[1/7] tools, registry"
+need ssh 'Debian: apt-get install openssh-client'
+need scp 'Debian: apt-get install openssh-client'
+[ -n "$dry" ] || need_registry
+
+say "[2/7] reaches each machine: $MAESTRO_IP ${slaves[*]}"
+for address in "$MAESTRO_IP" "${slaves[@]}"; do
+    run on "$address" 'sudo -n docker info >/dev/null' ||
+        fail "$address: can't be used: let $user in by ssh with a key (HPC_SSH_USER, HPC_SSH_OPTIONS), with sudo without a password, and have Docker run there"
+done
+
+say "[3/7] brings the files"
+files=(registry/common.sh registry/machine.sh registry/trust.sh dockerfiles/compose.yaml dockerfiles/keys.sh)
+[ ! -f "$registry_folder/certs/registry.crt" ] || files+=(registry/certs/registry.crt)
+for address in "$MAESTRO_IP" "${slaves[@]}"; do
+    run on "$address" "rm -rf $bundle && mkdir -p $bundle/registry/certs $bundle/dockerfiles"
+    for file in "${files[@]}"; do
+        run scp -q -o BatchMode=yes "${ssh_options[@]+"${ssh_options[@]}"}" "$root/$file" "$user@$address:$bundle/$file" ||
+            fail "$address: $file can't be brought there: is there room in /tmp?"
+    done
+done
+
+say "[4/7] the master and the memorias on $MAESTRO_IP"
+run machine "$MAESTRO_IP" maestro master || fail "$MAESTRO_IP: what went wrong stands above"
+
+say "[5/7] what the slaves join by"
+joins=''
+[ -n "$dry" ] || joins=$(machine "$MAESTRO_IP" maestro join)
+number=0
+for address in "${slaves[@]}"; do
+    number=$((number + 1))
+    say "[6/7] esclavo$number on $address"
+    run machine "$address" "esclavo$number" slave <<<"$joins" || fail "$address: what went wrong stands above"
+done
+
+say "[7/7] waits until each slave is ready, and takes the admin's key"
+[ -z "$dry" ] || exit 0
+master() { on "$MAESTRO_IP" "sudo -n docker exec ${COMPOSE_PROJECT_NAME}_vm-master_1 $1 2>/dev/null || sudo -n docker exec ${COMPOSE_PROJECT_NAME}-vm-master-1 $1"; }
+joined() {
+    local table
+    table=$(master 'hpczmq slaves --json')
+    for number in $(seq ${#slaves[@]}); do
+        grep -A12 "\"name\": \"esclavo$number\"" <<<"$table" | grep -q '"state": "ready"' || return 1
+    done
+}
+until_well 120 "each slave is ready" joined
+(umask 077 && mkdir -p "$HPC_SECRETS" && on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" >"$HPC_SECRETS/admin.key")
+master 'hpczmq status'
+say "use it from here: HPCZMQ_KEY=$HPC_SECRETS/admin.key hpczmq status --master $MAESTRO_IP"
