@@ -32,7 +32,7 @@ if [ ${#slaves[@]} -eq 0 ]; then
 fi
 bundle=/tmp/hpczmq-deploy
 
-# A command there; what it is given on standard input goes there, too.
+# A command there.
 on() { ssh -o BatchMode=yes -o ConnectTimeout=10 "${ssh_options[@]+"${ssh_options[@]}"}" "$user@$1" "$2"; }
 
 # machine.sh there, with the settings of here: machine ADDRESS NAME WHAT
@@ -47,7 +47,7 @@ need scp 'Debian: apt-get install openssh-client'
 
 say "[2/7] reaches each machine: $MAESTRO_IP ${slaves[*]}"
 for address in "$MAESTRO_IP" "${slaves[@]}"; do
-    run on "$address" 'sudo -n docker info >/dev/null' ||
+    run on "$address" 'sudo -n docker info >/dev/null' </dev/null ||
         fail "$address: can't be used: let $user in by ssh with a key (HPC_SSH_USER, HPC_SSH_OPTIONS), with sudo without a password, and have Docker run there"
 done
 
@@ -55,7 +55,7 @@ say "[3/7] brings the files"
 files=(registry/common.sh registry/machine.sh registry/trust.sh dockerfiles/compose.yaml dockerfiles/keys.sh)
 [ ! -f "$registry_folder/certs/registry.crt" ] || files+=(registry/certs/registry.crt)
 for address in "$MAESTRO_IP" "${slaves[@]}"; do
-    run on "$address" "rm -rf $bundle && mkdir -p $bundle/registry/certs $bundle/dockerfiles"
+    run on "$address" "rm -rf $bundle && mkdir -p $bundle/registry/certs $bundle/dockerfiles" </dev/null
     for file in "${files[@]}"; do
         run scp -q -o BatchMode=yes "${ssh_options[@]+"${ssh_options[@]}"}" "$root/$file" "$user@$address:$bundle/$file" ||
             fail "$address: $file can't be brought there: is there room in /tmp?"
@@ -63,11 +63,11 @@ for address in "$MAESTRO_IP" "${slaves[@]}"; do
 done
 
 say "[4/7] the master and the memorias on $MAESTRO_IP"
-run machine "$MAESTRO_IP" maestro master || fail "$MAESTRO_IP: what went wrong stands above"
+run machine "$MAESTRO_IP" maestro master </dev/null || fail "$MAESTRO_IP: what went wrong stands above"
 
 say "[5/7] what the slaves join by"
 joins=''
-[ -n "$dry" ] || joins=$(machine "$MAESTRO_IP" maestro join)
+[ -n "$dry" ] || joins=$(machine "$MAESTRO_IP" maestro join </dev/null)
 number=0
 for address in "${slaves[@]}"; do
     number=$((number + 1))
@@ -77,15 +77,9 @@ done
 
 say "[7/7] waits until each slave is ready, and takes the admin's key"
 [ -z "$dry" ] || exit 0
-master() { on "$MAESTRO_IP" "sudo -n docker exec ${COMPOSE_PROJECT_NAME}_vm-master_1 $1 2>/dev/null || sudo -n docker exec ${COMPOSE_PROJECT_NAME}-vm-master-1 $1"; }
-joined() {
-    local table
-    table=$(master 'hpczmq slaves --json')
-    for number in $(seq ${#slaves[@]}); do
-        grep -A12 "\"name\": \"esclavo$number\"" <<<"$table" | grep -q '"state": "ready"' || return 1
-    done
-}
-until_well 120 "each slave is ready" joined
+for number in $(seq ${#slaves[@]}); do
+    until_well 120 "esclavo$number is ready" machine "$MAESTRO_IP" "esclavo$number" ready
+done
 (umask 077 && mkdir -p "$HPC_SECRETS" && on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" >"$HPC_SECRETS/admin.key")
-master 'hpczmq status'
+machine "$MAESTRO_IP" maestro status
 say "use it from here: HPCZMQ_KEY=$HPC_SECRETS/admin.key hpczmq status --master $MAESTRO_IP"

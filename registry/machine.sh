@@ -7,12 +7,13 @@ usage() {
     cat <<'TEXT'
 usage: machine.sh master [--dry-run]
        machine.sh slave [--dry-run]  <token-and-fingerprint
-       machine.sh join
+       machine.sh join | status | ready
 
 Makes this machine the master's (master and both memorias) or a slave's, in $HPC_FOLDER (/opt/hpczmq):
 trusts the registry, puts compose.yaml and its settings there, pulls the images, starts them, and
 waits until they are healthy. `join` prints, on the master's machine, the two lines that a slave's
-wants on standard input: token and fingerprint; one that has both needs none.
+wants on standard input: token and fingerprint; one that has both needs none. `status` prints there
+how the cluster is, and `ready` is an error as long as the slave $ESCLAVO is not ready.
 
     --dry-run   prints what it would do, and does nothing
     --help      this text
@@ -23,12 +24,12 @@ TEXT
 
 what=''
 option() {
-    [[ -z $what && $1 =~ ^(master|slave|join)$ ]] || return 1
+    [[ -z $what && $1 =~ ^(master|slave|join|status|ready)$ ]] || return 1
     what=$1
 }
 
 options "$@"
-[ -n "$what" ] || { usage >&2 && fail 'say what this machine is: master, slave or join' 2; }
+[ -n "$what" ] || { usage >&2 && fail 'say what this machine is: master or slave' 2; }
 folder=${HPC_FOLDER:-/opt/hpczmq}
 secrets=$folder/secrets
 
@@ -38,18 +39,42 @@ if [ "$what" = join ]; then
     exit 0
 fi
 
+# A command in the master's container.
+in_master() {
+    local id
+    id=$(docker ps --quiet --filter label=com.docker.compose.service=vm-master)
+    [ -n "$id" ] || fail 'no master runs here: run machine.sh master first'
+    docker exec "$id" "$@"
+}
+
+# Whether a slave of this name is ready, by its newest process.
+ready='import json, sys; print([s["state"] for s in json.load(sys.stdin) if s["name"] == sys.argv[1]])'
+case $what in
+    status)
+        in_master hpczmq status
+        exit 0
+        ;;
+    ready)
+        # shellcheck disable=SC2016 # the shell in the container puts them in
+        state=$(in_master sh -c 'hpczmq slaves --json | python3 -c "$0" "$1"' "$ready" "${ESCLAVO:-esclavo1}")
+        [[ $state == *"'ready'"* ]] || fail "${ESCLAVO:-esclavo1}: is ${state:-not there}"
+        exit 0
+        ;;
+esac
+
 HPC_ENV_FILE=$folder/.env
 env_file=$HPC_ENV_FILE
 HPC_SECRETS=$secrets
 export HPC_ENV_FILE HPC_SECRETS
 settings
-export COMPOSE_PROFILES="$what-vm"
+COMPOSE_PROFILES=$what-vm
 ESCLAVO=$(setting ESCLAVO esclavo1)
-kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP ESCLAVO)
+kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP
+    ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS)
 # A machine may have fewer processors than the default says, and Docker takes no more than there are.
 HPC_MASTER_CPUS=$(setting HPC_MASTER_CPUS "$(nproc)")
 HPC_SLAVE_CPUS=$(setting HPC_SLAVE_CPUS "$(nproc)")
-kept+=(HPC_MASTER_CPUS HPC_SLAVE_CPUS)
+export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS
 need_docker
 
 here() { "${compose_command[@]}" --project-directory "$folder" -f "$folder/compose.yaml" -p "$COMPOSE_PROJECT_NAME" "$@"; }
