@@ -70,11 +70,13 @@ settings
 COMPOSE_PROFILES=$what-vm
 ESCLAVO=$(setting ESCLAVO esclavo1)
 kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP
-    ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS)
-# A machine may have fewer processors than the default says, and Docker takes no more than there are.
+    ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY)
+# The machine is the node's: it may have all of it, and Docker takes no more processors than there
+# are. The system keeps 128 MiB, or what a slave takes too much would cost the machine.
 HPC_MASTER_CPUS=$(setting HPC_MASTER_CPUS "$(nproc)")
 HPC_SLAVE_CPUS=$(setting HPC_SLAVE_CPUS "$(nproc)")
-export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS
+HPC_SLAVE_MEMORY=$(setting HPC_SLAVE_MEMORY "$(awk '/^MemTotal:/ { print int($2 / 1024) - 128 }' /proc/meminfo)m")
+export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY
 need_docker
 
 here() { "${compose_command[@]}" --project-directory "$folder" -f "$folder/compose.yaml" -p "$COMPOSE_PROJECT_NAME" "$@"; }
@@ -87,6 +89,7 @@ take_secrets() {
     if [ -s "$secrets/slave.token" ] && [ -s "$secrets/fingerprint" ] && [ -t 0 ]; then return; fi
     read -r token || token=''
     read -r fingerprint || fingerprint=''
+    token=${token%$'\r'} fingerprint=${fingerprint%$'\r'} # as Windows ends lines
     if [ -z "$token" ] && [ -s "$secrets/slave.token" ]; then return; fi
     [[ $token =~ ^[a-z2-7]{32}$ && $fingerprint =~ ^[0-9a-f]{64}$ ]] ||
         fail "standard input: must have a token and a fingerprint, a line each, as machine.sh join prints them"
