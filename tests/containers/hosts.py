@@ -36,6 +36,7 @@ MAY: Final = (
 #: Where it has this checkout, and hosts have kernels of their own.
 SOURCES: Final = "/src"
 KERNELS: Final = "/usr/local/lib/hpczmq-kernels"
+LOADED: Final = "snooper:Snoop,snooper:Shy"
 INSTALL: Final = f"{SOURCES}/deploy/systemd/install.sh"
 
 
@@ -106,7 +107,7 @@ class Host:
 
     def admin(self, *arguments: str, stdin: str = "") -> Any:
         """The JSON of a command of the cluster's admin, on the master's machine."""
-        command = ("env", f"PYTHONPATH={KERNELS}", "HPCZMQ_KERNELS=snooper:Snoop")
+        command = ("env", f"PYTHONPATH={KERNELS}", f"HPCZMQ_KERNELS={LOADED}")
         given = (*arguments, "--json")
         return json.loads(self.says(*command, "hpczmq-admin", *given, stdin=stdin))
 

@@ -12,13 +12,24 @@ import pytest
 
 from hpczmq.model import JobState
 from tests.containers.engine import docker
-from tests.containers.hosts import INSTALL, KERNELS, Host, host_image, installed_image
+from tests.containers.hosts import INSTALL, KERNELS, LOADED, Host, host_image, installed_image
 from tests.integration.harness import ROOT, until
 
 pytestmark = pytest.mark.slow
 
 NODES: Final = ("hpczmq-master", "hpczmq-slave", "hpczmq-memoria@1", "hpczmq-memoria@2")
 SLAVE: Final = "hpczmq-slave"
+#: A kernel that starts a program, which leaves it and lets nobody look at it, and then hangs.
+SHY: Final = "sleep 4242"
+SHY_KERNEL: Final = f"""
+class Shy(Hang):
+    name = "shy"
+
+    def run(self, params, task, cancelled):
+        hide = "import ctypes, os; ctypes.CDLL(None).prctl(4, 0); os.setsid(); import time;"
+        subprocess.Popen([sys.executable, "-c", hide + "time.sleep(3600)", "{SHY}"])
+        super().run(params, task, cancelled)
+"""
 #: Where a host has what a slave joins by, and the settings of all its nodes.
 JOIN: Final = "/etc/hpczmq"
 #: What differs between two slaves by its nature, and by what started them.
@@ -141,7 +152,7 @@ def test_the_main_algorithms_give_what_they_give_everywhere(host: Host, tmp_path
 def test_workers_are_confined_as_without_systemd(host: Host) -> None:
     other = (
         "cd /var/lib/hpczmq-slave && exec runuser -u hpczmq-slave -- env HOME=/var/lib/hpczmq-slave"
-        f" PYTHONPATH={KERNELS} HPCZMQ_KERNELS=snooper:Snoop HPCZMQ_TOKEN_FILE=/dev/shm/token"
+        f" PYTHONPATH={KERNELS} HPCZMQ_KERNELS={LOADED} HPCZMQ_TOKEN_FILE=/dev/shm/token"
         f" HPCZMQ_FINGERPRINT=$(cat {JOIN}/fingerprint) HPCZMQ_KEY=/var/lib/hpczmq-slave/other.key"
         " /opt/hpczmq/bin/hpczmq slave --name other --slots 1 --label how=by-hand"
     )
@@ -157,14 +168,20 @@ def test_workers_are_confined_as_without_systemd(host: Host) -> None:
     host.says("pkill", "-TERM", "-f", "slave --name other")
     until_ready(host, 1)
     unit, by_hand = found["systemd"], found["by-hand"]
-    assert unit["parent"] == ["PermissionError", "PermissionError"], "its slave is hidden from it"
+    assert unit["parent"] == ["PermissionError", "PermissionError"], "its slave's memory is not its"
     assert {key: unit[key] for key in unit.keys() - OF_ONE_SLAVE} == {
         key: by_hand[key] for key in by_hand.keys() - OF_ONE_SLAVE
     }
     assert unit["folder"].startswith("/var/tmp/hpczmq-slave-"), "it has a folder of its own"
     assert not any("TOKEN" in name or "CREDENTIAL" in name for name in unit["environ"])
-    limits = {line.split(":")[0] for line in host.says("hpczmq", "doctor").splitlines()}
-    assert limits
+
+
+def test_what_a_kernel_hides_is_killed_with_its_worker(host: Host) -> None:
+    asked = {"kernel": "shy", "name": "shy", "timeout_s": 3, "retries": 0}
+    (name,) = submit(host, asked)
+    until(lambda: host.ended("pgrep", "-f", SHY)[0] == 0, "it has started a program")
+    until(lambda: job(host, name)["state"] == "failed", "its time is over")
+    until(lambda: host.ended("pgrep", "-f", SHY)[0] == 1, "the program is gone, too")
 
 
 def test_a_slave_that_is_stopped_ends_what_it_runs_and_nothing_is_lost(host: Host) -> None:
@@ -177,7 +194,7 @@ def test_a_slave_that_is_stopped_ends_what_it_runs_and_nothing_is_lost(host: Hos
     assert states == ["done", "done", "queued", "queued"], "what ran has ended, the rest waits"
     host.says("systemctl", "start", SLAVE)
     for one in names:
-        assert not done(host, one).get("attempts"), "none of it was run twice"
+        assert done(host, one)["attempts"] == 1, "none of it was run twice"
 
 
 def test_a_slave_that_is_killed_is_started_again_and_nothing_is_lost(host: Host) -> None:
