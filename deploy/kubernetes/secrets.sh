@@ -66,7 +66,7 @@ fingerprint=$(in_master show cluster | awk '$1 == "fingerprint" { print $2 }')
 [ -n "$fingerprint" ] || fail "hpczmq-master-0: tells no fingerprint: hpczmq keys show cluster"
 
 for role in $roles; do
-    token=$(in_master token --role "$role" --expires "$expires" --uses "$uses" | head -n 1)
+    token=$(in_master token --role "$role" --expires "$expires" --uses "$uses" | sed -n 1p)
     [ -n "$token" ] || fail "hpczmq-master-0: makes no token for a $role"
     # By its standard input: what stands on a command line, everybody on this machine can read.
     there apply -f - <<TEXT

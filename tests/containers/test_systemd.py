@@ -49,8 +49,9 @@ def image(base: str) -> Iterator[str]:
 def running(image: str) -> Iterator[Host]:
     """A host with all the units of a cluster, which have joined by tokens."""
     with closing(Host(image, "maestro")) as host:
-        host.write(f"{KERNELS}/snooper.py", (ROOT / "tests/kernels_for_tests.py").read_text())
-        host.write(f"{JOIN}/common.env", f"PYTHONPATH={KERNELS}\nHPCZMQ_KERNELS=snooper:Snoop\n")
+        kernels = (ROOT / "tests/kernels_for_tests.py").read_text() + "import sys\n" + SHY_KERNEL
+        host.write(f"{KERNELS}/snooper.py", kernels)
+        host.write(f"{JOIN}/common.env", f"PYTHONPATH={KERNELS}\nHPCZMQ_KERNELS={LOADED}\n")
         host.write(f"{JOIN}/slave.env", "HPCZMQ_SLOTS=2\nHPCZMQ_LABELS=how=systemd\n")
         key = host.admin("keys", "init")["fingerprint"]
         host.write(f"{JOIN}/fingerprint", key, "600")
@@ -85,7 +86,8 @@ def until_ready(host: Host, count: int) -> None:
 def submit(host: Host, *jobs: dict[str, Any]) -> list[str]:
     """Hand jobs in; their ids."""
     lines = "".join(f"{json.dumps(job)}\n" for job in jobs)
-    return [job["id"] for job in host.admin("submit", "-", stdin=lines)]
+    ids: list[str] = host.admin("submit", "-", stdin=lines)
+    return ids
 
 
 def job(host: Host, name: str) -> dict[str, Any]:
