@@ -116,7 +116,8 @@ foreach ($Address in $Machines) {
 }
 
 Write-Output "[3/7] brings the files"
-$Files = @("registry/common.sh", "registry/machine.sh", "registry/trust.sh", "dockerfiles/compose.yaml", "dockerfiles/keys.sh")
+$Files = @("registry/common.sh", "registry/cluster.sh", "registry/machine.sh", "registry/trust.sh")
+$Files += @("dockerfiles/compose.yaml", "dockerfiles/keys.sh")
 if (Test-Path (Join-Path $Root "registry/certs/registry.crt")) {
     $Files += "registry/certs/registry.crt"
 }

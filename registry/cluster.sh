@@ -1,0 +1,46 @@
+# What scripts ask of a running cluster; sourced after common.sh by those that define `in_master`, a
+# command in the master's container. Its image has Python, where this is read; the host may not.
+# shellcheck shell=bash
+
+# A few lines of Python on the slaves, as `hpczmq slaves --json` gives them.
+# shellcheck disable=SC2016 # the shell in the container puts them in
+asked() { in_master sh -c 'hpczmq slaves --json | python3 -c "$0" "$@"' "$@"; }
+
+# The slave whose name begins so, the newest of several: its name, state, and how many leases it has.
+slave_like() {
+    asked 'import json, sys
+for s in sorted(json.load(sys.stdin), key=lambda s: -s["silent_s"]):
+    if s["name"].startswith(sys.argv[1]): found = s
+print(found["name"], found["state"], found["leases"])' "$1" 2>/dev/null
+}
+
+is_ready() { [[ $(slave_like "$1") == *" ready "* ]]; }
+is_idle() { [[ $(slave_like "$1") == *" 0" ]]; }
+
+# Keep new work from a slave, and wait until it has ended what it runs: drain NAME SECONDS
+drain() {
+    local name end=$((SECONDS + $2))
+    name=$(slave_like "$1") || return 0 # gone already
+    name=${name%% *}
+    say "  $name gets nothing new, and ends what it runs"
+    in_master hpczmq drain "$name" >/dev/null || return 0
+    until is_idle "$1"; do
+        if [ $SECONDS -ge $end ]; then
+            say "  $name is not done after $2 s: what it runs is run again elsewhere"
+            return 0
+        fi
+        sleep 1
+    done
+}
+
+# Fail if there are jobs that a new master would not know.
+no_jobs() {
+    local jobs
+    jobs=$(in_master sh -c 'hpczmq status --json | python3 -c "import json, sys; s = json.load(sys.stdin); print(s[\"jobs_running\"] + s[\"jobs_queued\"])"')
+    [ "$jobs" = 0 ] || fail "$jobs jobs run or wait, and would be gone with this master: wait for them (hpczmq jobs), or cancel them, and try again"
+}
+
+# Whether a container runs what an image's name stands for now: runs CONTAINER IMAGE
+runs() {
+    [ -n "$1" ] && [ "$(docker inspect -f '{{.Image}}' "$1")" = "$(docker image inspect -f '{{.Id}}' "$2")" ]
+}
