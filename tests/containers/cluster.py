@@ -55,6 +55,7 @@ class Site:
             "HPC_REGISTRY_IMAGE": registry_image(base),
             "HPC_NET": self.net,
             "HPC_SECRETS": str(folder / "secrets"),
+            "HPC_ENV_FILE": str(folder / ".env"),
             "HPC_SLAVES": "2",
             "COMPOSE_PROJECT_NAME": PROJECT,
         }
