@@ -28,7 +28,8 @@ from tests.integration.harness import ROOT, until
 
 ROLES: Final = ("master", "slave", "memoria")
 #: The project of Compose: another one than a cluster that somebody has here.
-PROJECT: Final = f"hpczmq-tests-{os.getpid()}"
+PREFIX: Final = "hpczmq-tests"
+PROJECT: Final = f"{PREFIX}-{os.getpid()}"
 #: A slave of a container that is busy starting others may take so long to be ready.
 READY_S: Final = 120.0
 
