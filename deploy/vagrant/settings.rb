@@ -30,8 +30,10 @@ module Hpczmq
 
     # Read them from `env`; `version_file` is where the source says its version.
     def self.read(env, version_file:)
-      given = ->(name) { value = env[name].to_s and value.empty? ? default(name, env, version_file) : value }
-      values = RULES.keys.to_h { |name| [name, given.call(name)] }
+      values = RULES.keys.to_h do |name|
+        given = env[name].to_s
+        [name, given.empty? ? default(name, env, version_file) : given]
+      end
       faults = values.filter_map do |name, text|
         "Vagrantfile: #{name} = #{text}: must be #{RULES[name].must}" unless allowed?(RULES[name].allowed, text)
       end
