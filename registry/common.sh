@@ -47,7 +47,7 @@ setting() {
     local line=''
     if [ -n "${!1:-}" ]; then echo "${!1}" && return; fi
     [ ! -f "$env_file" ] || line=$(grep -E "^$1=" "$env_file" | tail -n 1) || true
-    line=${line#*=}
+    line=${line#*=} line=${line%$'\r'} # as Windows ends lines
     echo "${line:-$2}"
 }
 
@@ -62,7 +62,12 @@ remember() {
 }
 
 # What the source says of itself, as tag of the images.
-source_version() { sed -n 's/^__version__.* = "\(.*\)"$/\1/p' "$root/hpczmq/_version.py"; }
+source_version() {
+    local version=''
+    [ ! -f "$root/hpczmq/_version.py" ] ||
+        version=$(sed -n 's/^__version__.* = "\(.*\)"$/\1/p' "$root/hpczmq/_version.py")
+    echo "${version:-latest}" # without the source beside it, as on a machine
+}
 
 # The settings that all have in common, checked and exported: compose.yaml reads them, too.
 settings() {
@@ -113,20 +118,70 @@ one_host() {
         --profile one-host "$@"
 }
 
-# Whether the registry answers: http or https, whichever it speaks; it may ask for a password.
+# A request, by whichever program is here: the body, and the answer's number on a line behind it.
+# The password goes by standard input or the environment, where nobody else sees it; a certificate
+# is checked if it is beside this script. http URL [ACCEPT]
+http() {
+    local url=$1 accept="Accept: ${2:-*/*}" login="${HPC_REGISTRY_USER:-}" known='' said
+    local certificate=$registry_folder/certs/registry.crt
+    [ -z "$login" ] || login=$login:${HPC_REGISTRY_PASSWORD:-}
+    [ ! -f "$certificate" ] || known=$certificate
+    local quoted=${login//\\/\\\\}
+    quoted=${quoted//\"/\\\"}
+    if command -v curl >/dev/null; then
+        curl -s -m 20 --connect-timeout 5 ${known:+--cacert "$known"} -H "$accept" \
+            -w '\n%{http_code}\n' --config - "$url" <<<"${login:+user = \"$quoted\"}"
+    elif command -v python3 >/dev/null; then
+        HPC_LOGIN=$login python3 -c "$http_program" "$url" "$accept" "$known"
+    elif command -v wget >/dev/null; then
+        # Only in its log it says which number the answer had.
+        said=$(wget -q -S -T 20 -t 1 -O /dev/null --config=<(wget_login) \
+            ${known:+--ca-certificate="$known"} --header="$accept" "$url" 2>&1) || true
+        said=$(sed -n 's/^ *HTTP[^ ]* \([0-9]*\).*/\1/p' <<<"$said" | tail -n 1)
+        [ "$said" != 200 ] || wget -q -T 20 -t 1 -O - --config=<(wget_login) \
+            ${known:+--ca-certificate="$known"} --header="$accept" "$url" || return 1
+        printf '\n%s\n' "$said"
+        [ -n "$said" ]
+    else
+        fail 'curl: not found: install it (Debian: apt-get install curl); python3 or wget do as well'
+    fi
+}
+
+wget_login() {
+    [ -z "${HPC_REGISTRY_USER:-}" ] ||
+        printf 'user=%s\npassword=%s\n' "$HPC_REGISTRY_USER" "${HPC_REGISTRY_PASSWORD:-}"
+}
+
+http_program='
+import base64, os, ssl, sys, urllib.error, urllib.request
+url, accept, known = sys.argv[1:]
+headers = dict([accept.split(": ", 1)])
+if login := os.environ.get("HPC_LOGIN"):
+    headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
+context = ssl.create_default_context(cafile=known) if known else None
+try:
+    asked = urllib.request.Request(url, headers=headers)
+    with urllib.request.urlopen(asked, timeout=20, context=context) as answer:
+        body, code = answer.read(), answer.status
+except urllib.error.HTTPError as error:
+    body, code = b"", error.code
+except (OSError, ValueError):
+    sys.exit(1)
+sys.stdout.buffer.write(body + b"\n%d\n" % code)
+'
+
+# Where the registry answers: by https if there is a certificate, else by http. It may ask for a
+# password.
 registry_url() {
-    local scheme code
-    for scheme in http https; do
-        code=$(curl -s -k -o /dev/null -m 5 -w '%{http_code}' "$scheme://$HPC_REGISTRY/v2/") || continue
-        case $code in 200 | 401) echo "$scheme://$HPC_REGISTRY" && return 0 ;; esac
-    done
-    return 1
+    local scheme=http answer
+    [ ! -f "$registry_folder/certs/registry.crt" ] || scheme=https
+    answer=$(http "$scheme://$HPC_REGISTRY/v2/" 2>/dev/null) || return 1
+    case ${answer##*$'\n'} in 200 | 401) echo "$scheme://$HPC_REGISTRY" ;; *) return 1 ;; esac
 }
 
 need_registry() {
-    need curl 'Debian: apt-get install curl'
     registry_url >/dev/null ||
-        fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY"
+        fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY; of one with a certificate registry/certs/registry.crt must be here"
 }
 
 # Wait until a command is well: until_well SECONDS 'what for' COMMAND…
@@ -138,3 +193,87 @@ until_well() {
         sleep 1
     done
 }
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+# A document on standard input, without python3 or jq, which a host may not have: each value on a
+# line of its own, as
+#     path TAB value TAB where it begins (bytes, from 1)
+# with paths like config.digest or layers[0].size; of an object or array the value is { or [.
+json_lines() { LC_ALL=C awk "$json_program"; }
+
+# shellcheck disable=SC2016 # awk's own $0
+json_program='
+{ text = text $0 "\n" }
+
+END {
+    size = length(text)
+    at = 1
+    if (!value("")) exit 1
+    skip()
+    exit at <= size
+}
+
+function skip() { while (at <= size && substr(text, at, 1) ~ /[ \t\r\n]/) at++ }
+
+function value(path,    c, from) {
+    skip()
+    from = at
+    c = substr(text, at, 1)
+    if (c == "{") { tell(path, c, from); return many(path, "}") }
+    if (c == "[") { tell(path, c, from); return many(path, "]") }
+    if (c == "\"") {
+        if (!string()) return 0
+        tell(path, found, from)
+        return 1
+    }
+    while (at <= size && substr(text, at, 1) ~ /[-+.0-9A-Za-z]/) at++
+    c = substr(text, from, at - from)
+    if (c !~ /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) return 0
+    tell(path, c, from)
+    return 1
+}
+
+# What is in an object or an array, to its end.
+function many(path, end,    number, name, c) {
+    at++
+    skip()
+    if (substr(text, at, 1) == end) { at++; return 1 }
+    for (number = 0; ; number++) {
+        name = path "[" number "]"
+        if (end == "}") {
+            skip()
+            if (!string()) return 0
+            name = path == "" ? found : path "." found
+            skip()
+            if (substr(text, at++, 1) != ":") return 0
+        }
+        if (!value(name)) return 0
+        skip()
+        c = substr(text, at++, 1)
+        if (c == end) return 1
+        if (c != ",") return 0
+    }
+}
+
+# Into found, as it is written but for \" \\ \/: nothing in it ends a line.
+function string(    c) {
+    if (substr(text, at, 1) != "\"") return 0
+    found = ""
+    for (at++; at <= size; at++) {
+        c = substr(text, at, 1)
+        if (c == "\"") { at++; return 1 }
+        if (c ~ /[\t\r\n]/) return 0
+        if (c == "\\") {
+            at++
+            c = substr(text, at, 1)
+            if (c !~ /["\\\/bfnrtu]/) return 0
+            if (c ~ /[bfnrtu]/) c = "\\" c
+        }
+        found = found c
+    }
+    return 0
+}
+
+function tell(path, what, from) { print path "\t" what "\t" from }
+'
