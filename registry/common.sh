@@ -110,19 +110,17 @@ need_docker() {
         need docker-compose 'Debian: apt-get install docker-compose'
         compose_command=(docker-compose)
     fi
-}
-
-# Compose on the cluster of this host.
-one_host() {
-    "${compose_command[@]}" -f "$root/dockerfiles/compose.yaml" -p "$COMPOSE_PROJECT_NAME" \
-        --profile one-host "$@"
+    # Compose on the cluster of this host.
+    # shellcheck disable=SC2034 # for those who source this
+    one_host=("${compose_command[@]}" -f "$root/dockerfiles/compose.yaml" -p "$COMPOSE_PROJECT_NAME"
+        --profile one-host)
 }
 
 # A request, by whichever program is here: the body, and the answer's number on a line behind it.
 # The password goes by standard input or the environment, where nobody else sees it; a certificate
 # is checked if it is beside this script. http URL [ACCEPT]
 http() {
-    local url=$1 accept="Accept: ${2:-*/*}" login="${HPC_REGISTRY_USER:-}" known='' said
+    local url=$1 accept="Accept: ${2:-*/*}" login="${HPC_REGISTRY_USER:-}" known=''
     local certificate=$registry_folder/certs/registry.crt
     [ -z "$login" ] || login=$login:${HPC_REGISTRY_PASSWORD:-}
     [ ! -f "$certificate" ] || known=$certificate
@@ -134,22 +132,24 @@ http() {
     elif command -v python3 >/dev/null; then
         HPC_LOGIN=$login python3 -c "$http_program" "$url" "$accept" "$known"
     elif command -v wget >/dev/null; then
-        # Only in its log it says which number the answer had.
-        said=$(wget -q -S -T 20 -t 1 -O /dev/null --config=<(wget_login) \
-            ${known:+--ca-certificate="$known"} --header="$accept" "$url" 2>&1) || true
-        said=$(sed -n 's/^ *HTTP[^ ]* \([0-9]*\).*/\1/p' <<<"$said" | tail -n 1)
-        [ "$said" != 200 ] || wget -q -T 20 -t 1 -O - --config=<(wget_login) \
-            ${known:+--ca-certificate="$known"} --header="$accept" "$url" || return 1
-        printf '\n%s\n' "$said"
-        [ -n "$said" ]
+        http_by_wget ${known:+--ca-certificate="$known"} --header="$accept" "$url"
     else
-        fail 'curl: not found: install it (Debian: apt-get install curl); python3 or wget do as well'
+        return 1
     fi
 }
 
-wget_login() {
+# Which number the answer had stands in its log only; how to log in, in a file for its owner alone.
+http_by_wget() {
+    local config code
+    config=$(mktemp)
     [ -z "${HPC_REGISTRY_USER:-}" ] ||
-        printf 'user=%s\npassword=%s\n' "$HPC_REGISTRY_USER" "${HPC_REGISTRY_PASSWORD:-}"
+        printf 'user=%s\npassword=%s\n' "$HPC_REGISTRY_USER" "${HPC_REGISTRY_PASSWORD:-}" >"$config"
+    code=$(wget --config="$config" -q -S -T 20 -t 1 -O /dev/null "$@" 2>&1 |
+        sed -n 's/^ *HTTP[^ ]* \([0-9]*\).*/\1/p' | tail -n 1) || true
+    [ "$code" != 200 ] || wget --config="$config" -q -T 20 -t 1 -O - "$@" || code=''
+    rm -f "$config"
+    printf '\n%s\n' "$code"
+    [ -n "$code" ]
 }
 
 http_program='
@@ -180,18 +180,24 @@ registry_url() {
 }
 
 need_registry() {
+    command -v curl >/dev/null || command -v python3 >/dev/null || need wget 'Debian: apt-get install wget; curl or python3 does as well'
     registry_url >/dev/null ||
         fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY; of one with a certificate registry/certs/registry.crt must be here"
 }
 
-# Wait until a command is well: until_well SECONDS 'what for' COMMAND…
-until_well() {
-    local limit=$1 what=$2 end=$((SECONDS + $1))
-    shift 2
+# Whether a command is well before so many seconds have passed: within SECONDS COMMAND…
+within() {
+    local end=$((SECONDS + $1))
+    shift
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || fail "$what: not in $limit s: see the logs (docker compose … logs)"
+        [ $SECONDS -lt $end ] || return 1
         sleep 1
     done
+}
+
+# Wait until a command is well, or fail: until_well SECONDS 'what for' COMMAND…
+until_well() {
+    within "$1" "${@:3}" || fail "$2: not in $1 s: see the logs (docker compose … logs)"
 }
 
 # --- JSON ---------------------------------------------------------------------------------------
