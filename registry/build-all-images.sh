@@ -43,4 +43,4 @@ for role in "${roles[@]}"; do
         --tag "$(image "$role")" --tag "$(image "$role" latest)" "$root" ||
         fail "$(image "$role"): is not built: what went wrong stands above; without the internet name a base that is here with HPC_BASE"
 done
-say "built: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest"
+done_is "built: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest"

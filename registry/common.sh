@@ -11,6 +11,9 @@ dry=''
 
 say() { echo "$*"; }
 
+# What has come of it, unless nothing was done.
+done_is() { [ -n "$dry" ] || say "$*"; }
+
 # A fault, with its remedy; 1, or 2 for bad usage.
 fail() {
     echo "$program: $1" >&2
@@ -31,9 +34,11 @@ options() {
     done
 }
 
-# Say a command and run it; only say it in a dry run. For what changes something.
+# Say a command and run it; only say it in a dry run. For what changes something. It is said where
+# the script talks, wherever what the command has to say goes.
+exec 3>&1
 run() {
-    printf '+ %s\n' "$*"
+    printf '+ %s\n' "$*" >&3
     [ -n "$dry" ] || "$@"
 }
 

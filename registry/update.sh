@@ -219,4 +219,4 @@ there() { ask_machine "$@" >/dev/null 2>&1; }
 say "pushes $HPC_VERSION to $HPC_REGISTRY"
 "$registry_folder/push.sh" ${dry:+--dry-run}
 if [ -n "$distributed" ]; then update_distributed; else update_one_host; fi
-say "all nodes that were to be replaced run $HPC_VERSION"
+done_is "all nodes that were to be replaced run $HPC_VERSION"
