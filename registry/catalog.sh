@@ -6,8 +6,8 @@ usage() {
     cat <<'TEXT'
 usage: catalog.sh [--dry-run]
 
-Lists each image in the registry $HPC_REGISTRY (192.168.56.1:5000): its tags, digest and size (as
-it is sent). Exit code 1 if no registry answers.
+Lists each image in the registry $HPC_REGISTRY (192.168.56.1:5000): its tags, digest, size (as it
+is sent) and age (since it was built). Exit code 1 if no registry answers.
 
     --dry-run   prints what it would ask, and does not
     --help      this text
@@ -20,35 +20,68 @@ option() { return 1; }
 options "$@"
 settings
 if [ -n "$dry" ]; then
-    say "+ curl http://$HPC_REGISTRY/v2/_catalog, and the tags and manifests of each image"
+    say "+ GET $HPC_REGISTRY/v2/_catalog, and the tags and manifests of each image"
     exit 0
 fi
 need_registry
 url=$(registry_url)
 
-# A request; the password goes by standard input, where nobody sees it. The certificate is checked
-# if it is beside this script; without one of those, it is whatever the registry shows.
+manifests='application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json'
+manifests="$manifests, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
+
+# What the registry says to a path, without the answer's number.
 ask() {
-    local login='' trust=(-k)
-    [ -z "${HPC_REGISTRY_USER:-}" ] || login="user = \"$HPC_REGISTRY_USER:${HPC_REGISTRY_PASSWORD:-}\""
-    [ ! -f "$registry_folder/certs/registry.crt" ] || trust=(--cacert "$registry_folder/certs/registry.crt")
-    curl -s -f -m 20 "${trust[@]}" --config - "$@" <<<"$login"
+    local answer
+    answer=$(http "$url/v2/$1" "${2:-}") || fail "$HPC_REGISTRY: does not answer any more"
+    case ${answer##*$'\n'} in
+        200) printf '%s' "${answer%$'\n'*}" ;;
+        401) fail "$HPC_REGISTRY: wants a password, or another one: HPC_REGISTRY_USER, HPC_REGISTRY_PASSWORD" ;;
+        404) return 4 ;; # deleted meanwhile
+        *) fail "$HPC_REGISTRY: /v2/$1: answers ${answer##*$'\n'}: see its log" ;;
+    esac
 }
 
-# The strings of the array of that name in a JSON object on standard input, a line each.
-strings() { tr -d '\n' | sed -n "s/.*\"$1\":\[\([^]]*\)\].*/\1/p" | tr ',' '\n' | tr -d '" '; }
+# Values of json_lines whose paths match.
+values() { awk -F '\t' -v path="$1" '$1 ~ path { print $2 }'; }
 
-manifest_type='Accept: application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json'
+# A list that comes in pages: PATH NAME
+all_of() {
+    local last='' page
+    while page=$(ask "$1?n=100${last:+&last=$last}") && page=$(json_lines <<<"$page" | values "^$2\\\\[") && [ -n "$page" ]; do
+        [ "${page##*$'\n'}" != "$last" ] || break # a registry that knows no pages
+        echo "$page"
+        last=${page##*$'\n'}
+    done
+}
 
-names=$(ask "$url/v2/_catalog?n=1000" | strings repositories) ||
-    fail "$HPC_REGISTRY: does not tell: if it wants a password, give HPC_REGISTRY_USER and HPC_REGISTRY_PASSWORD"
-printf '%-20s %-20s %-20s %10s\n' image tag digest size
+# Seconds as people say them.
+age() {
+    local began seconds
+    began=$(date -u -d "$1" +%s 2>/dev/null) || { echo "${1:0:10}" && return; }
+    seconds=$(($(date +%s) - began))
+    if [ $seconds -ge 172800 ]; then
+        echo "$((seconds / 86400)) days"
+    elif [ $seconds -ge 7200 ]; then
+        echo "$((seconds / 3600)) hours"
+    else
+        echo "$((seconds / 60)) min"
+    fi
+}
+
+names=$(all_of _catalog repositories)
+printf '%-16s %-14s %-71s %9s  %s\n' image tag digest size age
 for name in $names; do
-    for tag in $(ask "$url/v2/$name/tags/list" | strings tags | sort); do
-        [ "$tag" != null ] || continue # all of them were deleted
-        manifest=$(ask -i -H "$manifest_type" "$url/v2/$name/manifests/$tag" | tr -d '\r')
-        digest=$(sed -n 's/^[Dd]ocker-[Cc]ontent-[Dd]igest: *//p' <<<"$manifest")
-        size=$(grep -o '"size": *[0-9]*' <<<"$manifest" | awk '{ sum += $NF } END { printf "%.1f MB", sum / 1e6 }' FS=:)
-        printf '%-20s %-20s %-20s %10s\n' "$name" "$tag" "${digest:0:19}…" "$size"
+    for tag in $(all_of "$name/tags/list" tags | sort); do
+        manifest=$(ask "$name/manifests/$tag" "$manifests"; echo .) || continue
+        manifest=${manifest%.}
+        digest=sha256:$(printf '%s' "$manifest" | sha256sum | cut -d ' ' -f 1)
+        lines=$(json_lines <<<"$manifest")
+        inner=$(values '^manifests\\[0\\].digest$' <<<"$lines")
+        if [ -n "$inner" ]; then # an index: the first is the image, others say how it was made
+            lines=$(ask "$name/manifests/$inner" "$manifests" | json_lines)
+        fi
+        size=$(values '^(config|layers\\[[0-9]+\\])\\.size$' <<<"$lines" | awk '{ sum += $1 } END { printf "%.1f MB", sum / 1e6 }')
+        made=$(ask "$name/blobs/$(values '^config.digest$' <<<"$lines")" | json_lines | values '^created$')
+        printf '%-16s %-14s %-71s %9s  %s\n' "$name" "$tag" "$digest" "$size" "$(age "$made")"
     done
 done

@@ -36,11 +36,39 @@ drain() {
 # Fail if there are jobs that a new master would not know.
 no_jobs() {
     local jobs
-    jobs=$(in_master sh -c 'hpczmq status --json | python3 -c "import json, sys; s = json.load(sys.stdin); print(s[\"jobs_running\"] + s[\"jobs_queued\"])"')
-    [ "$jobs" = 0 ] || fail "$jobs jobs run or wait, and would be gone with this master: wait for them (hpczmq jobs), or cancel them, and try again"
+    # shellcheck disable=SC2016 # the shell in the container puts it in
+    jobs=$(in_master sh -c 'hpczmq jobs --json | python3 -c "$0"' 'import json, sys
+print(*[j["id"] for j in json.load(sys.stdin) if j["state"] in ("queued", "running")])') ||
+        fail 'the master does not tell its jobs: see its log, and try again'
+    [ -z "$jobs" ] || fail "jobs run or wait, and would be gone with this master ($jobs): wait for them (hpczmq jobs), or cancel them, and try again"
+}
+
+# Whether nodes of an image can work with the master that runs; if not, mixed says what they speak.
+# An image that does not tell is tried: a node that is refused is not ready, and its log says why.
+mixes() {
+    local theirs ours program='from hpczmq.messages import PROTOCOL; print(PROTOCOL)'
+    theirs=$(docker run --rm --network none --entrypoint python3 "$1" -c "$program" 2>/dev/null) || return 0
+    ours=$(in_master python3 -c "$program" 2>/dev/null) || return 0
+    # shellcheck disable=SC2034 # for those who source this
+    mixed="the new images speak protocol $theirs, the master that runs $ours"
+    [ "$theirs" = "$ours" ]
+}
+
+# A line on a container: what it is, what it runs, what is to come: tell_version WHAT CONTAINER IMAGE
+tell_version() {
+    local is comes
+    is=$(described "$(docker inspect -f '{{.Image}}' "$2")")
+    comes=$(described "$3") || comes="${3##*:}, which is not here yet"
+    if [ "$is" = "$comes" ]; then comes='stays'; else comes="gets $comes"; fi
+    say "  $1: runs $is, $comes"
+}
+
+# What an image says of itself, and the start of its id.
+described() {
+    docker image inspect -f '{{index .Config.Labels "org.opencontainers.image.version"}} ({{slice .Id 7 19}})' "$1" 2>/dev/null
 }
 
 # Whether a container runs what an image's name stands for now: runs CONTAINER IMAGE
 runs() {
-    [ -n "$1" ] && [ "$(docker inspect -f '{{.Image}}' "$1")" = "$(docker image inspect -f '{{.Id}}' "$2")" ]
+    [ -n "$1" ] && [ "$(docker inspect -f '{{.Image}}' "$1")" = "$(docker image inspect -f '{{.Id}}' "$2" 2>/dev/null)" ]
 }

@@ -37,23 +37,25 @@ say "[3/7] brings the files"
 bring_files
 
 say "[4/7] the master and the memorias on $MAESTRO_IP"
-run machine "$MAESTRO_IP" maestro master </dev/null || fail "$MAESTRO_IP: what went wrong stands above"
+machine "$MAESTRO_IP" maestro master </dev/null || fail "$MAESTRO_IP: what went wrong stands above"
 
 say "[5/7] what the slaves join by"
 joins=''
-[ -n "$dry" ] || joins=$(machine "$MAESTRO_IP" maestro join </dev/null)
+[ -n "$dry" ] || joins=$(ask_machine "$MAESTRO_IP" maestro join) ||
+    fail "$MAESTRO_IP: does not tell what slaves join by: see above"
 number=0
 for address in "${slaves[@]}"; do
     number=$((number + 1))
     say "[6/7] esclavo$number on $address"
-    run machine "$address" "esclavo$number" slave <<<"$joins" || fail "$address: what went wrong stands above"
+    machine "$address" "esclavo$number" slave <<<"$joins" || fail "$address: what went wrong stands above"
 done
 
 say "[7/7] waits until each slave is ready, and takes the admin's key"
 [ -z "$dry" ] || exit 0
 for number in $(seq ${#slaves[@]}); do
-    until_well 120 "esclavo$number is ready" machine "$MAESTRO_IP" "esclavo$number" ready
+    until_well "${HPC_READY_S:-120}" "esclavo$number is ready" ask_machine "$MAESTRO_IP" "esclavo$number" ready
 done
-(umask 077 && mkdir -p "$HPC_SECRETS" && on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" >"$HPC_SECRETS/admin.key")
-machine "$MAESTRO_IP" maestro status
+(umask 077 && mkdir -p "$HPC_SECRETS" && ask_on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" </dev/null >"$HPC_SECRETS/admin.key") ||
+    fail "$MAESTRO_IP: does not give the admin's key: see above"
+ask_machine "$MAESTRO_IP" maestro status
 say "use it from here: HPCZMQ_KEY=$HPC_SECRETS/admin.key hpczmq status --master $MAESTRO_IP"

@@ -8,7 +8,8 @@ usage() {
     cat <<'TEXT'
 usage: machine.sh master | memorias [--dry-run]
        machine.sh slave [--dry-run]  <token-and-fingerprint
-       machine.sh join | status | ready | drain | no-jobs | current ROLE
+       machine.sh join | status | ready | drain | no-jobs | mixes | versions
+       machine.sh current ROLE
 
 Makes this machine the master's (master and both memorias, or those only) or a slave's, in
 $HPC_FOLDER (/opt/hpczmq): trusts the registry, puts compose.yaml and its settings there, pulls the
@@ -19,7 +20,9 @@ images, starts them, and waits until they answer. On the master's machine:
     ready     is an error as long as the slave $ESCLAVO is not ready
     drain     keeps new work from $ESCLAVO, and waits until it has ended what it runs ($HPC_DRAIN_S)
     no-jobs   is an error if a job runs or waits
-and on any, `current` (slave, memorias, master) pulls, and is an error if that runs another image.
+    mixes     is an error if nodes of the images that are to come can't work with this master
+and on any, `versions` says what runs and what is to come, and `current` (slave, memorias, master)
+pulls, and is an error if that runs another image.
 
     --dry-run   prints what it would do, and does nothing
     --help      this text
@@ -32,7 +35,7 @@ what='' of=''
 option() {
     if [[ $what = current && $1 =~ ^(master|memorias|slave)$ ]]; then
         of=$1
-    elif [[ -z $what && $1 =~ ^(master|memorias|slave|join|status|ready|drain|no-jobs|current)$ ]]; then
+    elif [[ -z $what && $1 =~ ^(master|memorias|slave|join|status|ready|drain|no-jobs|mixes|versions|current)$ ]]; then
         what=$1
     else
         return 1
@@ -60,13 +63,22 @@ case $what in
         cat "$secrets/slave.token" "$secrets/fingerprint"
         exit 0
         ;;
-    status) in_master hpczmq status && exit 0 ;;
+    status)
+        in_master hpczmq status
+        exit 0
+        ;;
     ready)
         is_ready "$ESCLAVO" || fail "$ESCLAVO: is not ready: it is $(slave_like "$ESCLAVO" || echo 'not there')"
         exit 0
         ;;
-    drain) drain "$ESCLAVO" "${HPC_DRAIN_S:-300}" && exit 0 ;;
-    no-jobs) no_jobs && exit 0 ;;
+    drain)
+        drain "$ESCLAVO" "${HPC_DRAIN_S:-300}"
+        exit 0
+        ;;
+    no-jobs)
+        no_jobs
+        exit 0
+        ;;
 esac
 
 # --- What this machine runs ---------------------------------------------------------------------
@@ -81,6 +93,7 @@ case $part in
     master) services=(vm-master vm-memoria1 vm-memoria2) COMPOSE_PROFILES=master-vm ;;
     memorias) services=(vm-memoria1 vm-memoria2) COMPOSE_PROFILES=master-vm ;;
     slave) services=(vm-slave) COMPOSE_PROFILES=slave-vm ;;
+    mixes | versions) services=() ;;
 esac
 # Compose 1.29 makes the network of one-host here, too, though nothing uses it. With the machines' own
 # addresses it would take the gateway's, which is where the registry is: so it gets some that no
@@ -96,13 +109,29 @@ HPC_SLAVE_MEMORY=$(setting HPC_SLAVE_MEMORY "$(awk '/^MemTotal:/ { print int($2 
 export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY
 need_docker
 
-here() { "${compose_command[@]}" --project-directory "$folder" -f "$folder/compose.yaml" -p "$COMPOSE_PROJECT_NAME" "$@"; }
+here=("${compose_command[@]}" --project-directory "$folder" -f "$folder/compose.yaml" -p "$COMPOSE_PROJECT_NAME")
 
 # The role of a service: vm-memoria1 is a memoria's.
 role_of() { local name=${1#vm-} && echo "${name%[12]}"; }
 
+case $what in
+    versions)
+        for id in $(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"); do
+            service=$(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}' "$id")
+            tell_version "$service" "$id" "$(image "$(role_of "$service")")"
+        done
+        exit 0
+        ;;
+    mixes)
+        docker pull --quiet "$(image master)" >/dev/null || fail "$HPC_REGISTRY: the images can't be pulled"
+        mixes "$(image master)" ||
+            fail "$mixed: it would refuse them by name: when no job is there, update.sh --distributed --master replaces the master first"
+        exit 0
+        ;;
+esac
+
 if [ "$what" = current ]; then
-    here pull --quiet "${services[@]}" >/dev/null || fail "$HPC_REGISTRY: the images can't be pulled"
+    "${here[@]}" pull --quiet "${services[@]}" >/dev/null || fail "$HPC_REGISTRY: the images can't be pulled"
     for service in "${services[@]}"; do
         id=$(docker ps --quiet --filter "label=com.docker.compose.service=$service")
         runs "$id" "$(image "$(role_of "$service")")" || fail "$service: runs another image"
@@ -137,7 +166,7 @@ if [ -z "$dry" ]; then
     remember "${kept[@]}"
 fi
 say "$what: pulls $HPC_VERSION"
-run here pull --quiet "${services[@]}" ||
+run "${here[@]}" pull --quiet "${services[@]}" ||
     fail "$HPC_REGISTRY: the images can't be pulled: push them there (registry/push.sh), and let this machine reach it"
 say "$what: secrets"
 case $what in
@@ -153,12 +182,12 @@ answers() {
         vm-memoria2) port=5004 ;;
         vm-slave) port=5002 ;;
     esac
-    here exec -T "$1" hpczmq ping "127.0.0.1:$port"
+    "${here[@]}" exec -T "$1" hpczmq ping "127.0.0.1:$port"
 }
 # One after the other: of two memorias one always watches.
 for service in "${services[@]}"; do
     say "$what: starts $service"
-    run here up -d --no-deps "$service"
+    run "${here[@]}" up -d --no-deps "$service"
     until_well "${HPC_WAIT_S:-180}" "$service answers" answers "$service"
 done
 say "$what: ready"

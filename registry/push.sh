@@ -32,4 +32,4 @@ for role in "${roles[@]}"; do
             fail "$(image "$role" "$tag"): is not pushed: if Docker speaks of HTTPS, have it trust the registry (registry/trust.sh); if of authentication, docker login $HPC_REGISTRY"
     done
 done
-say "pushed: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest, to $HPC_REGISTRY"
+done_is "pushed: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest, to $HPC_REGISTRY"

@@ -13,7 +13,8 @@ Takes root. A Docker that trusts it already is left alone; no container is resta
 
     --dry-run   prints what it would do, and does nothing
     --help      this text
-Variables: HPC_REGISTRY; HPC_DOCKER_CONFIG, the folder (/etc/docker).
+Variables: HPC_REGISTRY; HPC_DOCKER_CONFIG, the folder (/etc/docker); HPC_DOCKER_PID, dockerd's file
+(/var/run/docker.pid).
 TEXT
 }
 
@@ -42,37 +43,53 @@ case $HPC_REGISTRY in
         exit 0
         ;;
 esac
-need python3 'Debian: apt-get install python3'
 
-# What the file must say: itself, with the registry in its list. Nothing, if it says so already.
-merged() {
-    python3 - "$file" "$HPC_REGISTRY" <<'PYTHON'
-import json, pathlib, sys
+# --- daemon.json, of which nothing else may change ----------------------------------------------
 
-path, registry = pathlib.Path(sys.argv[1]), sys.argv[2]
-text = path.read_text() if path.exists() else ""
-table = json.loads(text) if text.strip() else {}
-known = table.setdefault("insecure-registries", [])
-if registry not in known:
-    known.append(registry)
-    print(json.dumps(table, indent=4))
-PYTHON
-}
-
-new=$(merged) || fail "$file: is no JSON: mend it, or move it away"
-if [ -z "$new" ]; then
+text='' lines=$'\t{\t1'
+if [ -s "$file" ] && grep -q '[^[:space:]]' "$file"; then
+    text=$(cat "$file")
+    lines=$(json_lines <"$file") || fail "$file: is no JSON: mend it, or move it away"
+fi
+[ "$(head -n 1 <<<"$lines" | cut -f 2)" = '{' ] ||
+    fail "$file: is no JSON object: mend it, or move it away"
+listed=$(awk -F '\t' '$1 ~ /^insecure-registries\[[0-9]+\]$/ { print $2 }' <<<"$lines")
+if grep -qxF "$HPC_REGISTRY" <<<"$listed"; then
     say "$file: names $HPC_REGISTRY already"
     exit 0
 fi
+! pgrep -fa '(^|/)dockerd .*--insecure-registry' >/dev/null 2>&1 ||
+    fail "dockerd is started with --insecure-registry, and does not start with the same in $file: add $HPC_REGISTRY there (systemctl cat docker), and restart it"
+
+# It goes to the front of the list, or a list to the front of the object.
+spot=$(awk -F '\t' '$1 == "insecure-registries" && $2 == "[" { print $3 }' <<<"$lines")
+added="\"$HPC_REGISTRY\""
+if [ -n "$spot" ]; then
+    [ -z "$listed" ] || added="$added, "
+elif grep -q $'^insecure-registries\t' <<<"$lines"; then
+    fail "$file: insecure-registries: must be a list: mend it"
+else
+    added=$'\n    '"\"insecure-registries\": [$added]"
+    spot=$(head -n 1 <<<"$lines" | cut -f 3)
+    if [ "$(wc -l <<<"$lines")" -gt 1 ]; then added=$added, ; else added=$added$'\n'; fi
+fi
+[ -n "$text" ] || text='{}'
+new=$(LC_ALL=C awk -v spot="$spot" -v added="${added//\\/\\\\}" '
+    { text = text $0 "\n" }
+    END { printf "%s%s%s", substr(text, 1, spot), added, substr(text, spot + 1) }' <<<"$text")
+json_lines <<<"$new" >/dev/null || fail "$file: can't be changed: add $HPC_REGISTRY to its insecure-registries by hand"
+
 say "$file: insecure-registries gets $HPC_REGISTRY"
 [ -z "$dry" ] || exit 0
 { mkdir -p "$folder" && printf '%s\n' "$new" >"$file.new" && mv "$file.new" "$file"; } ||
     fail "$file: can't be written: run this as root"
+
 # Docker reads this part of its file again when it is told to; containers go on.
-if command -v systemctl >/dev/null && systemctl is-active --quiet docker 2>/dev/null; then
-    systemctl reload docker
-elif [ -f /var/run/docker.pid ]; then
-    kill -HUP "$(cat /var/run/docker.pid)"
+pid_file=${HPC_DOCKER_PID:-/var/run/docker.pid}
+if [ -f "$pid_file" ]; then
+    run kill -HUP "$(cat "$pid_file")" || fail "dockerd: can't be told: restart it, as root"
+elif command -v systemctl >/dev/null && systemctl is-active --quiet docker 2>/dev/null; then
+    run systemctl reload docker
 else
     say "no Docker runs here yet; it will read the file when it starts"
 fi
