@@ -33,6 +33,18 @@ drain() {
     done
 }
 
+# Revoke the keys of a slave: of its name, and those numbered -2, -3, … that it had after it.
+forget() {
+    local name
+    # shellcheck disable=SC2016 # as above
+    for name in $(in_master sh -c 'hpczmq keys list --json | python3 -c "$0" "$@"' 'import json, re, sys
+for key in json.load(sys.stdin):
+    known = not key["revoked"] and key["role"] == "slave"
+    if known and re.fullmatch(re.escape(sys.argv[1]) + r"(-\d+)?", key["name"]): print(key["name"])' "$1"); do
+        in_master hpczmq keys revoke "$name" >/dev/null && say "the key $name is revoked"
+    done
+}
+
 # Fail if there are jobs that a new master would not know.
 no_jobs() {
     local jobs
