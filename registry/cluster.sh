@@ -6,11 +6,12 @@
 # shellcheck disable=SC2016 # the shell in the container puts them in
 asked() { in_master sh -c 'hpczmq slaves --json | python3 -c "$0" "$@"' "$@"; }
 
-# The slave whose name begins so, the newest of several: its name, state, and how many leases it has.
+# The slave of that name, or of one that goes on with a dash (esclavo1 is not esclavo10), the newest
+# of several: its name, state, and how many leases it has.
 slave_like() {
-    asked 'import json, sys
+    asked 'import json, re, sys
 for s in sorted(json.load(sys.stdin), key=lambda s: -s["silent_s"]):
-    if s["name"].startswith(sys.argv[1]): found = s
+    if re.match(re.escape(sys.argv[1]) + r"(?!\w)", s["name"]): found = s
 print(found["name"], found["state"], found["leases"])' "$1" 2>/dev/null
 }
 

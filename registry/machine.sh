@@ -76,6 +76,10 @@ case $what in
         drain "$ESCLAVO" "${HPC_DRAIN_S:-300}"
         exit 0
         ;;
+    forget)
+        forget "$ESCLAVO"
+        exit 0
+        ;;
     no-jobs)
         no_jobs
         exit 0
