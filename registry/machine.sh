@@ -95,7 +95,11 @@ case $part in
     slave) services=(vm-slave) COMPOSE_PROFILES=slave-vm ;;
     mixes | versions) services=() ;;
 esac
-kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP
+# Compose 1.29 makes the network of one-host here, too, though nothing uses it. With the machines' own
+# addresses it would take the gateway's, which is where the registry is: so it gets some that no
+# network has (RFC 2544).
+HPC_NET=198.18.0
+kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP HPC_NET
     ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY)
 # The machine is the node's: it may have all of it, and Docker takes no more processors than there
 # are. The system keeps 128 MiB, or what a slave takes too much would cost the machine.
