@@ -47,7 +47,7 @@ esac
 need python3 'Debian: apt-get install python3'
 # The file as it must be, with the registry in its list; nothing, if it names it already.
 new=$(
-    python3 - "$file" "$HPC_REGISTRY" <<'PYTHON'
+    python3 - "$file" "$HPC_REGISTRY" 2>/dev/null <<'PYTHON'
 import json, pathlib, sys
 
 path, registry = pathlib.Path(sys.argv[1]), sys.argv[2]
@@ -58,7 +58,7 @@ if registry not in known:
     known.append(registry)
     print(json.dumps(table, indent=4))
 PYTHON
-) 2>/dev/null || fail "$file: is no JSON object with a list insecure-registries: mend it, or move it away"
+) || fail "$file: is no JSON object with a list insecure-registries: mend it, or move it away"
 if [ -z "$new" ]; then
     say "$file: names $HPC_REGISTRY already"
     exit 0
