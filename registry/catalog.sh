@@ -23,65 +23,6 @@ if [ -n "$dry" ]; then
     say "+ GET $HPC_REGISTRY/v2/_catalog, and the tags and manifests of each image"
     exit 0
 fi
+need python3 'Debian: apt-get install python3'
 need_registry
-url=$(registry_url)
-
-manifests='application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json'
-manifests="$manifests, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
-
-# What the registry says to a path, without the answer's number.
-ask() {
-    local answer
-    answer=$(http "$url/v2/$1" "${2:-}") || fail "$HPC_REGISTRY: does not answer any more"
-    case ${answer##*$'\n'} in
-        200) printf '%s' "${answer%$'\n'*}" ;;
-        401) fail "$HPC_REGISTRY: wants a password, or another one: HPC_REGISTRY_USER, HPC_REGISTRY_PASSWORD" ;;
-        404) return 4 ;; # deleted meanwhile
-        *) fail "$HPC_REGISTRY: /v2/$1: answers ${answer##*$'\n'}: see its log" ;;
-    esac
-}
-
-# Values of json_lines whose paths match.
-values() { awk -F '\t' -v path="$1" '$1 ~ path { print $2 }'; }
-
-# A list that comes in pages: PATH NAME
-all_of() {
-    local last='' page
-    while page=$(ask "$1?n=100${last:+&last=$last}") && page=$(json_lines <<<"$page" | values "^$2\\\\[") && [ -n "$page" ]; do
-        [ "${page##*$'\n'}" != "$last" ] || break # a registry that knows no pages
-        echo "$page"
-        last=${page##*$'\n'}
-    done
-}
-
-# Seconds as people say them.
-age() {
-    local began seconds
-    began=$(date -u -d "$1" +%s 2>/dev/null) || { echo "${1:0:10}" && return; }
-    seconds=$(($(date +%s) - began))
-    if [ $seconds -ge 172800 ]; then
-        echo "$((seconds / 86400)) days"
-    elif [ $seconds -ge 7200 ]; then
-        echo "$((seconds / 3600)) hours"
-    else
-        echo "$((seconds / 60)) min"
-    fi
-}
-
-names=$(all_of _catalog repositories)
-printf '%-16s %-14s %-71s %9s  %s\n' image tag digest size age
-for name in $names; do
-    for tag in $(all_of "$name/tags/list" tags | sort); do
-        manifest=$(ask "$name/manifests/$tag" "$manifests"; echo .) || continue
-        manifest=${manifest%.}
-        digest=sha256:$(printf '%s' "$manifest" | sha256sum | cut -d ' ' -f 1)
-        lines=$(json_lines <<<"$manifest")
-        inner=$(values '^manifests\\[0\\].digest$' <<<"$lines")
-        if [ -n "$inner" ]; then # an index: the first is the image, others say how it was made
-            lines=$(ask "$name/manifests/$inner" "$manifests" | json_lines)
-        fi
-        size=$(values '^(config|layers\\[[0-9]+\\])\\.size$' <<<"$lines" | awk '{ sum += $1 } END { printf "%.1f MB", sum / 1e6 }')
-        made=$(ask "$name/blobs/$(values '^config.digest$' <<<"$lines")" | json_lines | values '^created$')
-        printf '%-16s %-14s %-71s %9s  %s\n' "$name" "$tag" "$digest" "$size" "$(age "$made")"
-    done
-done
+exec python3 "$registry_folder/catalog.py"

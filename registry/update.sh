@@ -62,8 +62,6 @@ update_one_host() {
         done
     done
     may_mix
-    # Compose by hand means these images from now on.
-    [ -n "$dry" ] || remember HPC_VERSION
     say "[2/4] slaves"
     update_slaves
     say "[3/4] memorias"
@@ -71,6 +69,8 @@ update_one_host() {
     update_service memoria2 memoria 5004
     say "[4/4] master"
     update_master
+    # Compose by hand means these images from now on.
+    [ -n "$dry" ] || remember HPC_VERSION
 }
 
 # Nodes that the master would refuse come after it.
