@@ -52,8 +52,8 @@ def arrays(client: hpczmq.Client, smaller: int) -> None:
 JOBS: dict[str, Job] = {"tasks": tasks, "image": image, "bytes": arrays}
 
 
-def cluster(stack: ExitStack, folder: Path, keyed: bool) -> hpczmq.Client:
-    """A master and a slave; a client of them."""
+def cluster(stack: ExitStack, folder: Path, keyed: bool, slaves: int = 1) -> hpczmq.Client:
+    """A master and slaves; a client of them."""
     keys = "keys=off"
     if keyed:
         ring = Keyring.init(folder / "keys", time.time())
@@ -63,12 +63,13 @@ def cluster(stack: ExitStack, folder: Path, keyed: bool) -> hpczmq.Client:
     master = stack.enter_context(node("master", keys, *binds))
     assert master.stdout is not None
     address = f"127.0.0.1:{json.loads(master.stdout.readline())['port']}"
-    stack.enter_context(node("slave", keys, f"master={address}", "slots=1", "bind=off"))
+    for _ in range(slaves):
+        stack.enter_context(node("slave", keys, f"master={address}", "slots=1", "bind=off"))
     config = folder / f"{keyed}.toml"
     config.write_text(f'keys = "{keys.partition("=")[2]}"\n')
     os.environ["HPCZMQ_CONFIG"] = str(config)
     client = stack.enter_context(hpczmq.Client(address, timeout=120))
-    while not client.status().slots:
+    while client.status().slots < slaves:
         time.sleep(0.05)
     return client
 
@@ -89,18 +90,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         plain, keyed = (cluster(stack, Path(folder), with_keys) for with_keys in (False, True))
         print("| job | without keys, s | with keys, s | ratio | from … to |")
-        print("|---|---|---|---|---|")
-        for name, job in JOBS.items():
-            for client in (plain, keyed):
-                job(client, given.smaller)  # once for nothing: both are warm
-            pairs = [
-                (seconds(job, plain, given.smaller), seconds(job, keyed, given.smaller))
-                for _ in range(given.repeat)
-            ]
-            ratios = sorted(with_keys / without for without, with_keys in pairs)
-            without, with_keys = (statistics.median(column) for column in zip(*pairs, strict=True))
-            ratio = f"{statistics.median(ratios):.2f} | {ratios[0]:.2f} … {ratios[-1]:.2f}"
-            print(f"| {name} | {without:.3f} | {with_keys:.3f} | {ratio} |", flush=True)
+        compare(plain, keyed, given.repeat, given.smaller)
+
+
+def compare(one: hpczmq.Client, other: hpczmq.Client, repeat: int, smaller: int) -> None:
+    """Have both do each job in turn; prints rows of a table."""
+    print("|---|---|---|---|---|")
+    for name, job in JOBS.items():
+        for client in (one, other):
+            job(client, smaller)  # once for nothing: both are warm
+        pairs = [(seconds(job, one, smaller), seconds(job, other, smaller)) for _ in range(repeat)]
+        ratios = sorted(right / left for left, right in pairs)
+        left, right = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = f"{statistics.median(ratios):.2f} | {ratios[0]:.2f} … {ratios[-1]:.2f}"
+        print(f"| {name} | {left:.3f} | {right:.3f} | {ratio} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -293,6 +293,8 @@ class SlaveInfo:
     labels: Labels
     #: Why it gets nothing new, if somebody decided so.
     reason: Text = ""
+    #: What it runs, such as "hpczmq 0.1.0"; a cluster may be mixed while it is updated.
+    software: Text = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,9 +133,11 @@ def jobs(rows: Sequence[JobInfo]) -> Table:
 def slaves(rows: Sequence[SlaveInfo]) -> Table:
     """Slaves of the master."""
     labels, why = any(row.labels for row in rows), any(row.reason for row in rows)
+    mixed = len({row.software for row in rows}) > 1
     made = table(
         "Slaves", "name", "state", ">slots", ">busy", ">held", ">done", ">CPU", ">free memory",
-        ">latency", ">heard", *(["labels"] if labels else []), *(["why"] if why else []),
+        ">latency", ">heard", *(["software"] if mixed else []),
+        *(["labels"] if labels else []), *(["why"] if why else []),
     )  # fmt: skip
     for row in rows:
         made.add_row(
@@ -144,6 +146,7 @@ def slaves(rows: Sequence[SlaveInfo]) -> Table:
             str(row.metrics.tasks_done), f"{row.metrics.cpu_percent:.0f} %",
             size(row.metrics.memory_free_bytes), f"{row.metrics.latency_s * 1e3:.1f} ms",
             f"{seconds(row.silent_s)} ago",
+            *([Text(shown(row.software))] if mixed else []),
             *([Text(shown(" ".join(row.labels)))] if labels else []),
             *([Text(shown(row.reason, 200))] if why else []),
         )  # fmt: skip

@@ -60,8 +60,10 @@ _SCALARS: Final = frozenset({int, float, str, bytes, bool, type(None)})
 _HEADS: Final = frozenset({MAGIC, *TOPICS.values()})
 
 
-#: Where a hello says which protocol it speaks, in every one of them.
-_PROTOCOL: Final = 1 + [field.name for field in fields(Hello)].index("protocol")
+#: Where a hello says its name and which protocol it speaks, in every one of them.
+_NAME, _PROTOCOL = (
+    1 + [field.name for field in fields(Hello)].index(name) for name in ("name", "protocol")
+)
 
 
 def encode(message: Message, buffers: Sequence[Buffer] = (), topic: bytes = MAGIC) -> list[Buffer]:
@@ -92,17 +94,19 @@ def decode(frames: Sequence[Buffer]) -> tuple[Message, Sequence[Buffer]]:
     if cls is None:
         raise ProtocolError("kind", f"kind {values[0]} is not known")
     if cls is Hello and len(values) > _PROTOCOL and values[_PROTOCOL] != PROTOCOL:
-        _refuse_protocol(values[_PROTOCOL], len(values))
+        _refuse_protocol(values)
     message: Message = _record(cls)(values[1:])
     return message, buffers
 
 
-def _refuse_protocol(spoken: Any, width: int) -> None:
+def _refuse_protocol(values: Sequence[Any]) -> None:
     """Say of a hello of another shape which protocol it speaks: that is what its sender needs to
-    know. One of our shape can be read, and the master says the same with the node's name.
+    know. One of our shape can be read, and the master says the same with both versions.
     """
-    if type(spoken) is int and width != len(fields(Hello)) + 1:
-        told = f"this is protocol {shown(spoken)}, here {PROTOCOL} is spoken"
+    spoken, name = values[_PROTOCOL], values[_NAME]
+    if type(spoken) is int and len(values) != len(fields(Hello)) + 1:
+        who = shown(name) if isinstance(name, str) and name else "this"
+        told = f"{who} speaks protocol {shown(spoken)}, here {PROTOCOL} is spoken"
         raise ProtocolError("protocol", f"{told}: install the same version")
 
 

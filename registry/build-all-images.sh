@@ -27,6 +27,9 @@ revision=unknown created=''
 if git -C "$root" rev-parse HEAD >/dev/null 2>&1; then
     revision=$(git -C "$root" rev-parse HEAD)
     created=$(git -C "$root" show -s --format=%cI HEAD)
+    # BuildKit dates files and layers by it; the older builder does not read it.
+    SOURCE_DATE_EPOCH=$(git -C "$root" show -s --format=%ct HEAD)
+    export SOURCE_DATE_EPOCH
     # What the images are built from; a changed page of the documentation makes no other image.
     git -C "$root" diff --quiet HEAD -- hpczmq kernels nodes cli.py dockerfiles constraints-run.txt pyproject.toml setup.py ||
         revision=$revision-dirty
@@ -40,4 +43,4 @@ for role in "${roles[@]}"; do
         --tag "$(image "$role")" --tag "$(image "$role" latest)" "$root" ||
         fail "$(image "$role"): is not built: what went wrong stands above; without the internet name a base that is here with HPC_BASE"
 done
-say "built: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest"
+done_is "built: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest"

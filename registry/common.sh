@@ -11,6 +11,9 @@ dry=''
 
 say() { echo "$*"; }
 
+# What has come of it, unless nothing was done.
+done_is() { [ -n "$dry" ] || say "$*"; }
+
 # A fault, with its remedy; 1, or 2 for bad usage.
 fail() {
     echo "$program: $1" >&2
@@ -31,9 +34,11 @@ options() {
     done
 }
 
-# Say a command and run it; only say it in a dry run. For what changes something.
+# Say a command and run it; only say it in a dry run. For what changes something. It is said where
+# the script talks, wherever what the command has to say goes.
+exec 3>&1
 run() {
-    printf '+ %s\n' "$*"
+    printf '+ %s\n' "$*" >&3
     [ -n "$dry" ] || "$@"
 }
 
@@ -47,7 +52,7 @@ setting() {
     local line=''
     if [ -n "${!1:-}" ]; then echo "${!1}" && return; fi
     [ ! -f "$env_file" ] || line=$(grep -E "^$1=" "$env_file" | tail -n 1) || true
-    line=${line#*=}
+    line=${line#*=} line=${line%$'\r'} # as Windows ends lines
     echo "${line:-$2}"
 }
 
@@ -62,7 +67,12 @@ remember() {
 }
 
 # What the source says of itself, as tag of the images.
-source_version() { sed -n 's/^__version__.* = "\(.*\)"$/\1/p' "$root/hpczmq/_version.py"; }
+source_version() {
+    local version=''
+    [ ! -f "$root/hpczmq/_version.py" ] ||
+        version=$(sed -n 's/^__version__.* = "\(.*\)"$/\1/p' "$root/hpczmq/_version.py")
+    echo "${version:-latest}" # without the source beside it, as on a machine
+}
 
 # The settings that all have in common, checked and exported: compose.yaml reads them, too.
 settings() {
@@ -105,36 +115,39 @@ need_docker() {
         need docker-compose 'Debian: apt-get install docker-compose'
         compose_command=(docker-compose)
     fi
+    # Compose on the cluster of this host.
+    # shellcheck disable=SC2034 # for those who source this
+    one_host=("${compose_command[@]}" -f "$root/dockerfiles/compose.yaml" -p "$COMPOSE_PROJECT_NAME"
+        --profile one-host)
 }
 
-# Compose on the cluster of this host.
-one_host() {
-    "${compose_command[@]}" -f "$root/dockerfiles/compose.yaml" -p "$COMPOSE_PROJECT_NAME" \
-        --profile one-host "$@"
-}
-
-# Whether the registry answers: http or https, whichever it speaks; it may ask for a password.
+# Where the registry answers: by https if there is a certificate, else by http. It may ask for a
+# password.
 registry_url() {
-    local scheme code
-    for scheme in http https; do
-        code=$(curl -s -k -o /dev/null -m 5 -w '%{http_code}' "$scheme://$HPC_REGISTRY/v2/") || continue
-        case $code in 200 | 401) echo "$scheme://$HPC_REGISTRY" && return 0 ;; esac
-    done
-    return 1
+    local scheme=http certificate=$registry_folder/certs/registry.crt code
+    if [ -f "$certificate" ]; then scheme=https; else certificate=''; fi
+    code=$(curl -s -o /dev/null -m 20 --connect-timeout 5 -w '%{http_code}' \
+        ${certificate:+--cacert "$certificate"} "$scheme://$HPC_REGISTRY/v2/") || return 1
+    case $code in 200 | 401) echo "$scheme://$HPC_REGISTRY" ;; *) return 1 ;; esac
 }
 
 need_registry() {
     need curl 'Debian: apt-get install curl'
     registry_url >/dev/null ||
-        fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY"
+        fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY; of one with a certificate registry/certs/registry.crt must be here"
 }
 
-# Wait until a command is well: until_well SECONDS 'what for' COMMAND…
-until_well() {
-    local limit=$1 what=$2 end=$((SECONDS + $1))
-    shift 2
+# Whether a command is well before so many seconds have passed: within SECONDS COMMAND…
+within() {
+    local end=$((SECONDS + $1))
+    shift
     until "$@" >/dev/null 2>&1; do
-        [ $SECONDS -lt $end ] || fail "$what: not in $limit s: see the logs (docker compose … logs)"
+        [ $SECONDS -lt $end ] || return 1
         sleep 1
     done
+}
+
+# Wait until a command is well, or fail: until_well SECONDS 'what for' COMMAND…
+until_well() {
+    within "$1" "${@:3}" || fail "$2: not in $1 s: see the logs (docker compose … logs)"
 }

@@ -9,19 +9,22 @@ images. Run again, it brings what runs to what is here. It takes the same steps 
 deploy-distributed.sh, and Windows' own OpenSSH client (ssh, scp); PowerShell 5.1 or newer.
 
 .PARAMETER Registry
-Where the images are: HOST:PORT.
+Where the images are: HOST:PORT. Each parameter comes from the variable that deploy-distributed.sh has
+for it, if that is set (HPC_REGISTRY, HPC_VERSION, MAESTRO_IP, HPC_SSH_USER; HPC_NET and HPC_SLAVES
+for the slaves); this one is else 192.168.56.1:5000.
 
 .PARAMETER Version
-Their tag.
+Their tag; the version of the source.
 
 .PARAMETER Master
-Address of the master's machine.
+Address of the master's machine; 192.168.56.10.
 
 .PARAMETER Slaves
-Addresses of the slaves' machines; they are called esclavo1, esclavo2, ... in this order.
+Addresses of the slaves' machines, which are called esclavo1, esclavo2, ... in this order;
+192.168.56.11.
 
 .PARAMETER User
-Who is let in by ssh.
+Who is let in by ssh; vagrant.
 
 .PARAMETER Identity
 File of the key to get in with; without it ssh's own.
@@ -34,11 +37,11 @@ registry\deploy-distributed.ps1 -Slaves 192.168.56.11, 192.168.56.12
 #>
 [CmdletBinding()]
 param(
-    [string]$Registry = "192.168.56.1:5000",
-    [string]$Version = "latest",
-    [string]$Master = "192.168.56.10",
-    [string[]]$Slaves = @("192.168.56.11"),
-    [string]$User = "vagrant",
+    [string]$Registry = $env:HPC_REGISTRY,
+    [string]$Version = $env:HPC_VERSION,
+    [string]$Master = $env:MAESTRO_IP,
+    [string[]]$Slaves = @(),
+    [string]$User = $env:HPC_SSH_USER,
     [string]$Identity = "",
     [switch]$DryRun
 )
@@ -47,7 +50,26 @@ Set-StrictMode -Version 2
 $ErrorActionPreference = "Stop"
 
 $Root = Split-Path -Parent $PSScriptRoot
-$Bundle = "/tmp/hpczmq-deploy"
+$Net = if ($env:HPC_NET) { $env:HPC_NET } else { "192.168.56" }
+if (-not $Registry) {
+    $Registry = "192.168.56.1:5000"
+}
+if (-not $Version) {
+    $Source = Get-Content -Raw (Join-Path $Root "hpczmq/_version.py")
+    $Version = [regex]::Match($Source, '(?m)^__version__.* = "(.*)"').Groups[1].Value
+}
+if (-not $Master) {
+    $Master = "$Net.10"
+}
+if (-not $User) {
+    $User = "vagrant"
+}
+if ($Slaves.Count -eq 0) {
+    $Count = if ($env:HPC_SLAVES) { [int]$env:HPC_SLAVES } else { 1 }
+    $Slaves = @(1..$Count | ForEach-Object { "$Net.$(10 + $_)" })
+}
+# In the user's home: what root runs from there nobody else may change.
+$Bundle = "hpczmq-deploy"
 $Options = @("-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 if ($Identity) {
     $Options += @("-i", $Identity)
@@ -116,16 +138,17 @@ foreach ($Address in $Machines) {
 }
 
 Write-Output "[3/7] brings the files"
-$Files = @("registry/common.sh", "registry/machine.sh", "registry/trust.sh", "dockerfiles/compose.yaml", "dockerfiles/keys.sh")
+$Files = @("registry/common.sh", "registry/cluster.sh", "registry/machine.sh", "registry/trust.sh")
+$Files += @("dockerfiles/compose.yaml", "dockerfiles/keys.sh")
 if (Test-Path (Join-Path $Root "registry/certs/registry.crt")) {
     $Files += "registry/certs/registry.crt"
 }
 foreach ($Address in $Machines) {
-    $Command = "rm -rf $Bundle && mkdir -p $Bundle/registry/certs $Bundle/dockerfiles"
+    $Command = "rm -rf $Bundle && mkdir -p -m 700 $Bundle && mkdir -p $Bundle/registry/certs $Bundle/dockerfiles"
     Invoke-There -Address $Address -Command $Command -Remedy "${Address}: $Bundle can't be made there"
     foreach ($File in $Files) {
         $Arguments = @("-q") + $Options + @((Join-Path $Root $File), "$User@${Address}:$Bundle/$File")
-        Invoke-Native -Program "scp" -Arguments $Arguments -Remedy "${Address}: $File can't be brought there: is there room in /tmp?"
+        Invoke-Native -Program "scp" -Arguments $Arguments -Remedy "${Address}: $File can't be brought there: is there room in the home of $User?"
     }
     # A checkout on Windows may have Windows' line ends.
     $Command = "find $Bundle -type f -exec sed -i 's/\r`$//' {} +"

@@ -24,62 +24,38 @@ option() { return 1; }
 
 options "$@"
 settings 192.168.56.1:5000 1
-user=$(setting HPC_SSH_USER vagrant)
-read -r -a ssh_options <<<"$(setting HPC_SSH_OPTIONS '')"
-read -r -a slaves <<<"${HPC_SLAVE_ADDRESSES:-}"
-if [ ${#slaves[@]} -eq 0 ]; then
-    for number in $(seq "$HPC_SLAVES"); do slaves+=("$HPC_NET.$((10 + number))"); done
-fi
-bundle=/tmp/hpczmq-deploy
-
-# A command there.
-on() { ssh -o BatchMode=yes -o ConnectTimeout=10 "${ssh_options[@]+"${ssh_options[@]}"}" "$user@$1" "$2"; }
-
-# machine.sh there, with the settings of here: machine ADDRESS NAME WHAT
-machine() {
-    on "$1" "sudo -n env HPC_REGISTRY=$HPC_REGISTRY HPC_VERSION=$HPC_VERSION MAESTRO_IP=$MAESTRO_IP ESCLAVO=$2 bash $bundle/registry/machine.sh $3"
-}
+source "$registry_folder/over-ssh.sh"
 
 say "[1/7] tools, registry"
-need ssh 'Debian: apt-get install openssh-client'
-need scp 'Debian: apt-get install openssh-client'
+need_ssh
 [ -n "$dry" ] || need_registry
 
-say "[2/7] reaches each machine: $MAESTRO_IP ${slaves[*]}"
-for address in "$MAESTRO_IP" "${slaves[@]}"; do
-    run on "$address" 'sudo -n docker info >/dev/null' </dev/null ||
-        fail "$address: can't be used: let $user in by ssh with a key (HPC_SSH_USER, HPC_SSH_OPTIONS), with sudo without a password, and have Docker run there"
-done
+say "[2/7] reaches each machine: ${machines[*]}"
+reach
 
 say "[3/7] brings the files"
-files=(registry/common.sh registry/machine.sh registry/trust.sh dockerfiles/compose.yaml dockerfiles/keys.sh)
-[ ! -f "$registry_folder/certs/registry.crt" ] || files+=(registry/certs/registry.crt)
-for address in "$MAESTRO_IP" "${slaves[@]}"; do
-    run on "$address" "rm -rf $bundle && mkdir -p $bundle/registry/certs $bundle/dockerfiles" </dev/null
-    for file in "${files[@]}"; do
-        run scp -q -o BatchMode=yes "${ssh_options[@]+"${ssh_options[@]}"}" "$root/$file" "$user@$address:$bundle/$file" ||
-            fail "$address: $file can't be brought there: is there room in /tmp?"
-    done
-done
+bring_files
 
 say "[4/7] the master and the memorias on $MAESTRO_IP"
-run machine "$MAESTRO_IP" maestro master </dev/null || fail "$MAESTRO_IP: what went wrong stands above"
+machine "$MAESTRO_IP" maestro master </dev/null || fail "$MAESTRO_IP: what went wrong stands above"
 
 say "[5/7] what the slaves join by"
 joins=''
-[ -n "$dry" ] || joins=$(machine "$MAESTRO_IP" maestro join </dev/null)
+[ -n "$dry" ] || joins=$(ask_machine "$MAESTRO_IP" maestro join) ||
+    fail "$MAESTRO_IP: does not tell what slaves join by: see above"
 number=0
 for address in "${slaves[@]}"; do
     number=$((number + 1))
     say "[6/7] esclavo$number on $address"
-    run machine "$address" "esclavo$number" slave <<<"$joins" || fail "$address: what went wrong stands above"
+    machine "$address" "esclavo$number" slave <<<"$joins" || fail "$address: what went wrong stands above"
 done
 
 say "[7/7] waits until each slave is ready, and takes the admin's key"
 [ -z "$dry" ] || exit 0
 for number in $(seq ${#slaves[@]}); do
-    until_well 120 "esclavo$number is ready" machine "$MAESTRO_IP" "esclavo$number" ready
+    until_well "${HPC_READY_S:-120}" "esclavo$number is ready" ask_machine "$MAESTRO_IP" "esclavo$number" ready
 done
-(umask 077 && mkdir -p "$HPC_SECRETS" && on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" >"$HPC_SECRETS/admin.key")
-machine "$MAESTRO_IP" maestro status
+(umask 077 && mkdir -p "$HPC_SECRETS" && ask_on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" </dev/null >"$HPC_SECRETS/admin.key") ||
+    fail "$MAESTRO_IP: does not give the admin's key: see above"
+ask_machine "$MAESTRO_IP" maestro status
 say "use it from here: HPCZMQ_KEY=$HPC_SECRETS/admin.key hpczmq status --master $MAESTRO_IP"

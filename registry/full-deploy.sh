@@ -37,17 +37,27 @@ say "[3/5] keys"
 say "[4/5] the cluster"
 export COMPOSE_PROFILES=one-host
 [ -n "$dry" ] || remember COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_NET HPC_SECRETS
-run one_host pull --quiet
-run one_host up -d --scale "slave=$HPC_SLAVES"
-say "[5/5] waits until all slaves are ready"
+run "${one_host[@]}" pull --quiet ||
+    fail "$HPC_REGISTRY: the images can't be pulled: what went wrong stands above (registry/trust.sh, if Docker speaks of HTTPS)"
+run "${one_host[@]}" up -d --scale "slave=$HPC_SLAVES" ||
+    fail "the cluster does not start: what went wrong stands above; if the network is there already, HPC_NET names another"
+say "[5/5] waits until all slaves are ready and every container is healthy"
 [ -z "$dry" ] || exit 0
 
 # The slaves that are ready, as the master says.
 ready() {
-    one_host exec -T master sh -c \
+    "${one_host[@]}" exec -T master sh -c \
         "hpczmq slaves --json | python3 -c 'import json, sys; print(sum(s[\"state\"] == \"ready\" for s in json.load(sys.stdin)))'"
 }
 all_ready() { [ "$(ready)" -ge "$HPC_SLAVES" ]; }
-until_well 120 "$HPC_SLAVES slaves are ready" all_ready
-one_host exec -T master hpczmq status
+# The engine looks every 30 s.
+all_healthy() {
+    local ids
+    ids=$(docker ps --all --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME")
+    # shellcheck disable=SC2086 # one word for each
+    ! docker inspect -f '{{.State.Health.Status}}' $ids | grep -qvx healthy
+}
+until_well "${HPC_READY_S:-120}" "$HPC_SLAVES slaves are ready" all_ready
+until_well "${HPC_READY_S:-120}" "every container is healthy" all_healthy
+"${one_host[@]}" exec -T master hpczmq status
 say "use it from here: HPCZMQ_KEY=$HPC_SECRETS/admin.key hpczmq status --master $HPC_NET.10"

@@ -2,18 +2,28 @@
 # On a machine of the cluster, as root: makes it the master's or a slave's. deploy-distributed and
 # Vagrant's provisioning bring this here, with what it needs, and run it.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$registry_folder/cluster.sh"
 
 usage() {
     cat <<'TEXT'
-usage: machine.sh master [--dry-run]
+usage: machine.sh master | memorias [--dry-run]
        machine.sh slave [--dry-run]  <token-and-fingerprint
-       machine.sh join | status | ready
+       machine.sh join | status | ready | drain | forget | no-jobs | mixes | versions
+       machine.sh current ROLE
 
-Makes this machine the master's (master and both memorias) or a slave's, in $HPC_FOLDER (/opt/hpczmq):
-trusts the registry, puts compose.yaml and its settings there, pulls the images, starts them, and
-waits until they are healthy. `join` prints, on the master's machine, the two lines that a slave's
-wants on standard input: token and fingerprint; one that has both needs none. `status` prints there
-how the cluster is, and `ready` is an error as long as the slave $ESCLAVO is not ready.
+Makes this machine the master's (master and both memorias, or those only) or a slave's, in
+$HPC_FOLDER (/opt/hpczmq): trusts the registry, puts compose.yaml and its settings there, pulls the
+images, starts them, and waits until they answer. On the master's machine:
+    join      prints the two lines that a slave's wants on standard input: token and fingerprint;
+              one that has both needs none
+    status    prints how the cluster is
+    ready     is an error as long as the slave $ESCLAVO is not ready
+    drain     keeps new work from $ESCLAVO, and waits until it has ended what it runs ($HPC_DRAIN_S)
+    forget    revokes the keys of $ESCLAVO, whose machine is gone
+    no-jobs   is an error if a job runs or waits
+    mixes     is an error if nodes of the images that are to come can't work with this master
+and on any, `versions` says what runs and what is to come, and `current` (slave, memorias, master)
+pulls, and is an error if that runs another image.
 
     --dry-run   prints what it would do, and does nothing
     --help      this text
@@ -22,24 +32,25 @@ of dockerfiles/env.example.
 TEXT
 }
 
-what=''
+what='' of=''
 option() {
-    [[ -z $what && $1 =~ ^(master|slave|join|status|ready)$ ]] || return 1
-    what=$1
+    if [[ $what = current && $1 =~ ^(master|memorias|slave)$ ]]; then
+        of=$1
+    elif [[ -z $what && $1 =~ ^(master|memorias|slave|join|status|ready|drain|forget|no-jobs|mixes|versions|current)$ ]]; then
+        what=$1
+    else
+        return 1
+    fi
 }
 
 options "$@"
 [ -n "$what" ] || { usage >&2 && fail 'say what this machine is: master or slave' 2; }
 folder=${HPC_FOLDER:-/opt/hpczmq}
 secrets=$folder/secrets
+ESCLAVO=${ESCLAVO:-$(setting ESCLAVO esclavo1)}
 
-if [ "$what" = join ]; then
-    [ -s "$secrets/slave.token" ] || fail "$secrets/slave.token: is not here: run machine.sh master first"
-    cat "$secrets/slave.token" "$secrets/fingerprint"
-    exit 0
-fi
+# --- Questions about the cluster, on the master's machine ---------------------------------------
 
-# A command in the master's container.
 in_master() {
     local id
     id=$(docker ps --quiet --filter label=com.docker.compose.service=vm-master)
@@ -47,29 +58,53 @@ in_master() {
     docker exec "$id" "$@"
 }
 
-# Whether a slave of this name is ready, by its newest process.
-ready='import json, sys; print([s["state"] for s in json.load(sys.stdin) if s["name"] == sys.argv[1]])'
 case $what in
+    join)
+        [ -s "$secrets/slave.token" ] || fail "$secrets/slave.token: is not here: run machine.sh master first"
+        cat "$secrets/slave.token" "$secrets/fingerprint"
+        exit 0
+        ;;
     status)
         in_master hpczmq status
         exit 0
         ;;
     ready)
-        # shellcheck disable=SC2016 # the shell in the container puts them in
-        state=$(in_master sh -c 'hpczmq slaves --json | python3 -c "$0" "$1"' "$ready" "${ESCLAVO:-esclavo1}")
-        [[ $state == *"'ready'"* ]] || fail "${ESCLAVO:-esclavo1}: is ${state:-not there}"
+        is_ready "$ESCLAVO" || fail "$ESCLAVO: is not ready: it is $(slave_like "$ESCLAVO" || echo 'not there')"
+        exit 0
+        ;;
+    drain)
+        drain "$ESCLAVO" "${HPC_DRAIN_S:-300}"
+        exit 0
+        ;;
+    forget)
+        forget "$ESCLAVO"
+        exit 0
+        ;;
+    no-jobs)
+        no_jobs
         exit 0
         ;;
 esac
+
+# --- What this machine runs ---------------------------------------------------------------------
 
 HPC_ENV_FILE=$folder/.env
 env_file=$HPC_ENV_FILE
 HPC_SECRETS=$secrets
 export HPC_ENV_FILE HPC_SECRETS
 settings
-COMPOSE_PROFILES=$what-vm
-ESCLAVO=$(setting ESCLAVO esclavo1)
-kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP
+part=${of:-$what}
+case $part in
+    master) services=(vm-master vm-memoria1 vm-memoria2) COMPOSE_PROFILES=master-vm ;;
+    memorias) services=(vm-memoria1 vm-memoria2) COMPOSE_PROFILES=master-vm ;;
+    slave) services=(vm-slave) COMPOSE_PROFILES=slave-vm ;;
+    mixes | versions) services=() ;;
+esac
+# Compose 1.29 makes the network of one-host here, too, though nothing uses it. With the machines' own
+# addresses it would take the gateway's, which is where the registry is: so it gets some that no
+# network has (RFC 2544).
+HPC_NET=198.18.0
+kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP HPC_NET
     ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY)
 # The machine is the node's: it may have all of it, and Docker takes no more processors than there
 # are. The system keeps 128 MiB, or what a slave takes too much would cost the machine.
@@ -79,7 +114,35 @@ HPC_SLAVE_MEMORY=$(setting HPC_SLAVE_MEMORY "$(awk '/^MemTotal:/ { print int($2 
 export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY
 need_docker
 
-here() { "${compose_command[@]}" --project-directory "$folder" -f "$folder/compose.yaml" -p "$COMPOSE_PROJECT_NAME" "$@"; }
+here=("${compose_command[@]}" --project-directory "$folder" -f "$folder/compose.yaml" -p "$COMPOSE_PROJECT_NAME")
+
+# The role of a service: vm-memoria1 is a memoria's.
+role_of() { local name=${1#vm-} && echo "${name%[12]}"; }
+
+case $what in
+    versions)
+        for id in $(docker ps --quiet --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME"); do
+            service=$(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}' "$id")
+            tell_version "$service" "$id" "$(image "$(role_of "$service")")"
+        done
+        exit 0
+        ;;
+    mixes)
+        docker pull --quiet "$(image master)" >/dev/null || fail "$HPC_REGISTRY: the images can't be pulled"
+        mixes "$(image master)" ||
+            fail "$mixed: it would refuse them by name: when no job is there, update.sh --distributed --master replaces the master first"
+        exit 0
+        ;;
+esac
+
+if [ "$what" = current ]; then
+    "${here[@]}" pull --quiet "${services[@]}" >/dev/null || fail "$HPC_REGISTRY: the images can't be pulled"
+    for service in "${services[@]}"; do
+        id=$(docker ps --quiet --filter "label=com.docker.compose.service=$service")
+        runs "$id" "$(image "$(role_of "$service")")" || fail "$service: runs another image"
+    done
+    exit 0
+fi
 
 # What was given on standard input, where nobody else may look.
 take_secrets() {
@@ -108,21 +171,14 @@ if [ -z "$dry" ]; then
     remember "${kept[@]}"
 fi
 say "$what: pulls $HPC_VERSION"
-case $what in
-    master) services=(vm-master vm-memoria1 vm-memoria2) ;;
-    slave) services=(vm-slave) ;;
-esac
-run here pull --quiet "${services[@]}" ||
+run "${here[@]}" pull --quiet "${services[@]}" ||
     fail "$HPC_REGISTRY: the images can't be pulled: push them there (registry/push.sh), and let this machine reach it"
 say "$what: secrets"
 case $what in
-    master) "$root/dockerfiles/keys.sh" ${dry:+--dry-run} ;;
+    master | memorias) "$root/dockerfiles/keys.sh" ${dry:+--dry-run} ;;
     slave) [ -n "$dry" ] || take_secrets ;;
 esac
-say "$what: starts"
-run here up -d "${services[@]}"
 [ -z "$dry" ] || exit 0
-
 # Beside a node: whether it answers, without waiting for the engine to look again.
 answers() {
     case $1 in
@@ -131,9 +187,12 @@ answers() {
         vm-memoria2) port=5004 ;;
         vm-slave) port=5002 ;;
     esac
-    here exec -T "$1" hpczmq ping "127.0.0.1:$port"
+    "${here[@]}" exec -T "$1" hpczmq ping "127.0.0.1:$port"
 }
+# One after the other: of two memorias one always watches.
 for service in "${services[@]}"; do
+    say "$what: starts $service"
+    run "${here[@]}" up -d --no-deps "$service"
     until_well "${HPC_WAIT_S:-180}" "$service answers" answers "$service"
 done
 say "$what: ready"

@@ -27,9 +27,11 @@ for role in "${roles[@]}"; do
         fail "$(image "$role"): is not here: build it first (registry/build-all-images.sh)"
 done
 for role in "${roles[@]}"; do
+    # It may be that of a later build.
+    run docker tag "$(image "$role")" "$(image "$role" latest)"
     for tag in "$HPC_VERSION" latest; do
         run docker push "$(image "$role" "$tag")" ||
             fail "$(image "$role" "$tag"): is not pushed: if Docker speaks of HTTPS, have it trust the registry (registry/trust.sh); if of authentication, docker login $HPC_REGISTRY"
     done
 done
-say "pushed: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest, to $HPC_REGISTRY"
+done_is "pushed: hpczmq-{master,slave,memoria}, tags $HPC_VERSION and latest, to $HPC_REGISTRY"

@@ -13,7 +13,8 @@ Takes root. A Docker that trusts it already is left alone; no container is resta
 
     --dry-run   prints what it would do, and does nothing
     --help      this text
-Variables: HPC_REGISTRY; HPC_DOCKER_CONFIG, the folder (/etc/docker).
+Variables: HPC_REGISTRY; HPC_DOCKER_CONFIG, the folder (/etc/docker); HPC_DOCKER_PID, dockerd's file
+(/var/run/docker.pid).
 TEXT
 }
 
@@ -42,11 +43,11 @@ case $HPC_REGISTRY in
         exit 0
         ;;
 esac
-need python3 'Debian: apt-get install python3'
 
-# What the file must say: itself, with the registry in its list. Nothing, if it says so already.
-merged() {
-    python3 - "$file" "$HPC_REGISTRY" <<'PYTHON'
+need python3 'Debian: apt-get install python3'
+# The file as it must be, with the registry in its list; nothing, if it names it already.
+new=$(
+    python3 - "$file" "$HPC_REGISTRY" 2>/dev/null <<'PYTHON'
 import json, pathlib, sys
 
 path, registry = pathlib.Path(sys.argv[1]), sys.argv[2]
@@ -57,22 +58,25 @@ if registry not in known:
     known.append(registry)
     print(json.dumps(table, indent=4))
 PYTHON
-}
-
-new=$(merged) || fail "$file: is no JSON: mend it, or move it away"
+) || fail "$file: is no JSON object with a list insecure-registries: mend it, or move it away"
 if [ -z "$new" ]; then
     say "$file: names $HPC_REGISTRY already"
     exit 0
 fi
+! pgrep -fa '(^|/)dockerd .*--insecure-registry' >/dev/null 2>&1 ||
+    fail "dockerd is started with --insecure-registry, and does not start with the same in $file: add $HPC_REGISTRY there (systemctl cat docker), and restart it"
+
 say "$file: insecure-registries gets $HPC_REGISTRY"
 [ -z "$dry" ] || exit 0
 { mkdir -p "$folder" && printf '%s\n' "$new" >"$file.new" && mv "$file.new" "$file"; } ||
     fail "$file: can't be written: run this as root"
+
 # Docker reads this part of its file again when it is told to; containers go on.
-if command -v systemctl >/dev/null && systemctl is-active --quiet docker 2>/dev/null; then
-    systemctl reload docker
-elif [ -f /var/run/docker.pid ]; then
-    kill -HUP "$(cat /var/run/docker.pid)"
+pid_file=${HPC_DOCKER_PID:-/var/run/docker.pid}
+if [ -f "$pid_file" ]; then
+    run kill -HUP "$(cat "$pid_file")" || fail "dockerd: can't be told: restart it, as root"
+elif command -v systemctl >/dev/null && systemctl is-active --quiet docker 2>/dev/null; then
+    run systemctl reload docker
 else
     say "no Docker runs here yet; it will read the file when it starts"
 fi

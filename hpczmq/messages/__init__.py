@@ -63,7 +63,7 @@ from hpczmq.messages.slave import (
 )
 
 #: Grows when a peer of the older number can't be understood any more.
-PROTOCOL: Final = 5
+PROTOCOL: Final = 6
 
 Message = (
     Hello | Welcome | Introduce | Reject | Ping | Pong | Goodbye | Control

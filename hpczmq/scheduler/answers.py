@@ -80,7 +80,7 @@ def _slaves_that_fit(slaves: list[SlaveRecord], now: float) -> tuple[SlaveInfo, 
     room, rows = limits.body_bytes_max - _NUMBERS_BYTES, []
     for slave in slaves[: limits.rows_max]:
         row = slave_info(slave, now)
-        texts = (row.name, row.address, row.reason, *row.labels)
+        texts = (row.name, row.address, row.reason, row.software, *row.labels)
         room -= 4 * sum(map(len, texts)) + 5 * len(row.labels) + 2 * _NUMBERS_BYTES
         if room < 0:
             break
@@ -189,6 +189,7 @@ def slave_info(slave: SlaveRecord, now: float) -> SlaveInfo:
         memory_bytes=slave.memory_bytes,
         labels=tuple(sorted(slave.labels)),
         reason=slave.reason,
+        software=slave.software,
     )
 
 

@@ -65,6 +65,7 @@ from hpczmq.scheduler import (
     access,
     admission,
     alarms,
+    chronicle,
     delivery,
     floods,
     ledger,
@@ -195,8 +196,7 @@ class Scheduler:
 
     def _hello(self, peer: bytes, who: Member, hello: Hello, now: float) -> None:
         if hello.protocol != PROTOCOL:
-            reason = f"{hello.name} speaks protocol {hello.protocol}, this master {PROTOCOL}"
-            self._send(peer, Reject(0, "protocol", _cut(f"{reason}: install the same version")))
+            self._refuse_protocol(peer, hello)
         elif hello.role is Role.MASTER:
             self._send(peer, Reject(0, "role", "a master does not join another one"))
         elif not floods.lets_in(self.state, peer, hello, now):
@@ -205,6 +205,20 @@ class Scheduler:
             members.join_slave(self.state, peer, who, hello, now)
         else:
             members.join_client(self.state, peer, who, hello, now)
+
+    def _refuse_protocol(self, peer: bytes, hello: Hello) -> None:
+        """Tell a node of another version what to do. It goes on trying, perhaps for days: who looks
+        for it here finds it among the events, once; and strangers don't fill them.
+        """
+        state = self.state
+        theirs, ours = (f" ({s})" if s else "" for s in (hello.software, state.software))
+        reason = f"{hello.name}{theirs} speaks protocol {hello.protocol}, this master{ours} "
+        reason = _cut(f"{reason}{PROTOCOL}: install the same version")
+        self._send(peer, Reject(0, "protocol", reason))
+        known = [one.text for one in state.happenings if one.kind == "refused"]
+        is_news = reason not in known and len(known) < limits.refused_kept_max
+        if is_news and hello.role in (Role.SLAVE, Role.MEMORIA):
+            chronicle.note(state, "refused", reason, node=hello.name)
 
     def _from_slave(
         self,

@@ -34,9 +34,11 @@ def join_slave(state: ClusterState, peer: bytes, who: Member, hello: Hello, now:
             hello.instance, None, hello.name, hello.address, slots, frozenset(), now
         )
         slave.memory_bytes, slave.labels = hello.memory_bytes, frozenset(hello.labels)
-        slave.who = who
+        slave.who, slave.software = who, hello.software
         state.slaves[hello.instance] = slave
         said = f"slave {hello.name} joined with {slots} slots"
+        if hello.software != state.software and state.software:
+            said += f"; it runs {hello.software or 'what it does not say'}, not {state.software}"
         chronicle.note(state, "slave", said, node=hello.name)
     moved = slave.peer != peer
     if slave.peer is not None:

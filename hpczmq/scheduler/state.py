@@ -79,6 +79,8 @@ class SlaveRecord:
     #: Memory for all of its tasks, in bytes, and what it says of itself.
     memory_bytes: int = 0
     labels: frozenset[str] = frozenset()
+    #: What it runs, as it says.
+    software: str = ""
     #: Slots and memory that its leases take; more slots than it has, if some are prefetched.
     slots_taken: int = 0
     memory_taken_bytes: int = 0

@@ -28,7 +28,8 @@ from tests.integration.harness import ROOT, until
 
 ROLES: Final = ("master", "slave", "memoria")
 #: The project of Compose: another one than a cluster that somebody has here.
-PROJECT: Final = f"hpczmq-tests-{os.getpid()}"
+PREFIX: Final = "hpczmq-tests"
+PROJECT: Final = f"{PREFIX}-{os.getpid()}"
 #: A slave of a container that is busy starting others may take so long to be ready.
 READY_S: Final = 120.0
 
@@ -55,6 +56,7 @@ class Site:
             "HPC_REGISTRY_IMAGE": registry_image(base),
             "HPC_NET": self.net,
             "HPC_SECRETS": str(folder / "secrets"),
+            "HPC_ENV_FILE": str(folder / ".env"),
             "HPC_SLAVES": "2",
             "COMPOSE_PROJECT_NAME": PROJECT,
         }

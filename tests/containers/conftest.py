@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.containers import engine
-from tests.containers.cluster import Cluster, Site
+from tests.containers.cluster import PREFIX, Cluster, Site
 from tests.integration.conftest import pytest_runtest_makereport  # noqa: F401 (a hook: logs)
+
+#: A version that no release has.
+NEXT = "0.0.0-next"
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +23,16 @@ def docker_engine() -> Iterator[None]:
     # The first test waits for all that is built; pytest's own limit is for tests.
     faulthandler.dump_traceback_later(3 * engine.BUILD_S, exit=True)
     with engine.engine():
+        engine.sweep(PREFIX)
         yield
+
+
+@pytest.fixture
+def next_images(site: Site) -> str:
+    """The version of images that come after those that the cluster runs."""
+    faulthandler.dump_traceback_later(engine.BUILD_S, exit=True)
+    site.script("registry/build-all-images.sh", HPC_VERSION=NEXT, timeout_s=engine.BUILD_S)
+    return NEXT
 
 
 @pytest.fixture(scope="session")

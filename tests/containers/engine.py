@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import pytest
 
 from tests.debian import installed
@@ -98,6 +99,21 @@ def engine() -> Iterator[None]:
         finally:
             daemon.terminate()
             daemon.wait(COMMAND_S)
+
+
+def sweep(prefix: str) -> None:
+    """Take away what runs that were killed have left: projects of Compose, named PREFIX-PID."""
+    label = "com.docker.compose.project"
+    for kind, listed, remove in (
+        ("container", ["--all", "--format", "{{.Names}}"], ["--force", "--volumes"]),
+        ("network", ["--format", "{{.Name}}"], []),
+        ("volume", ["--format", "{{.Name}}"], []),
+    ):
+        for name in docker(kind, "ls", "--filter", f"label={label}", *listed).split():
+            project = (facts(kind, name).get("Config") or facts(kind, name))["Labels"][label]
+            pid = project.removeprefix(f"{prefix}-").partition("-")[0]
+            if project != pid and pid.isdigit() and not psutil.pid_exists(int(pid)):
+                docker(kind, "rm", *remove, name)
 
 
 def _answers() -> bool:

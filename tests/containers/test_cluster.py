@@ -119,21 +119,20 @@ def test_slaves_join_while_a_job_runs(two_slaves: Cluster) -> None:
     assert len(names) == 4, "each with a name, and a key, of its own"
 
 
-def test_an_update_goes_through_while_jobs_run(two_slaves: Cluster) -> None:
+def test_an_update_goes_through_while_jobs_run(two_slaves: Cluster, next_images: str) -> None:
     site = two_slaves.site
     before = {one: facts("container", one)["Image"] for one in two_slaves.containers("slave")}
-    site.script("registry/build-all-images.sh", HPC_VERSION="0.0.0-next", timeout_s=600)
     with two_slaves.client() as client:
         jobs = [client.submit(hpczmq.Job("julia", MINUTE)) for _ in range(3)]
         started(client, jobs[0])
-        said = site.script("registry/update.sh", HPC_VERSION="0.0.0-next", timeout_s=300)
+        said = site.script("registry/update.sh", HPC_VERSION=next_images, timeout_s=300)
         for job in jobs:
             assert same(job.result(120), MINUTE)
             assert info(client, job).state is JobState.DONE
     after = {facts("container", one)["Image"] for one in two_slaves.containers("slave")}
     assert len(two_slaves.containers("slave")) == 2, said
     assert not after & set(before.values()), said
-    assert "nothing" in site.script("registry/update.sh", HPC_VERSION="0.0.0-next").lower()
+    assert "nothing" in site.script("registry/update.sh", HPC_VERSION=next_images).lower()
 
 
 def test_a_memoria_keeps_its_history_when_it_starts_again(two_slaves: Cluster) -> None:

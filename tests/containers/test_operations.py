@@ -22,7 +22,7 @@ def commands() -> list[str]:
     """The commands of the block, without what is said of them."""
     block = TRIED.search(PAGE.read_text())
     assert block is not None
-    return [line.removeprefix("$ ").partition("  #")[0] for line in block[1].splitlines()]
+    return [line.removeprefix("$ ").partition("  #")[0].rstrip() for line in block[1].splitlines()]
 
 
 @pytest.fixture

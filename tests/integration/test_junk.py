@@ -19,6 +19,7 @@ import zmq
 
 import hpczmq
 from hpczmq import wire
+from hpczmq._version import __version__
 from hpczmq.messages import PROTOCOL, Ack, Ask, Fetch, Hello, Message, Reject, Welcome
 from hpczmq.model import About, Role
 from hpczmq.wire import Buffer
@@ -163,7 +164,8 @@ def test_another_protocol_is_refused_by_name(nodes: list[Program]) -> None:
             assert isinstance(answer, Reject)
             assert answer.code == "protocol"
             assert answer.reason.startswith(
-                f"stranger speaks protocol {PROTOCOL + 1}, this master {PROTOCOL}: install"
+                f"stranger (hpczmq 99) speaks protocol {PROTOCOL + 1},"
+                f" this master (hpczmq {__version__}) {PROTOCOL}: install"
             )
 
 

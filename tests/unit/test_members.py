@@ -7,6 +7,7 @@ import pytest
 from hpczmq import limits
 from hpczmq.messages import (
     PROTOCOL,
+    Ask,
     Beat,
     Control,
     Goodbye,
@@ -16,10 +17,11 @@ from hpczmq.messages import (
     Revoke,
     Sample,
     SetPolicy,
+    SlavesAnswer,
     Welcome,
 )
 from hpczmq.messages import Done as Carried
-from hpczmq.model import Metrics, Role, SlaveState
+from hpczmq.model import About, Metrics, Role, SlaveState
 from hpczmq.scheduler.actions import Note, Publish
 from hpczmq.scheduler.events import Tick, Unreachable
 from hpczmq.scheduler.states import SLAVE_MOVES, check
@@ -53,6 +55,23 @@ def test_a_slave_is_welcomed_with_the_state_of_the_cluster(world: World) -> None
     assert world.one(Welcome, b"p") == Welcome(
         "hpczmq", bytes(16), True, 1, BEAT_S, 0, Control(1, 1, "least-loaded", False)
     )
+
+
+def test_a_slave_of_other_software_and_the_same_protocol_works_and_is_seen(world: World) -> None:
+    world.state.software = "hpczmq 9"
+    world.say(b"p", slave_hello("s1"))
+    world.note("slave s1 joined with 1 slots; it runs test, not hpczmq 9")
+    assert world.one(Welcome, b"p")
+    world.client()
+    world.say(CLIENT, Ask(3, About.SLAVES))
+    assert [row.software for row in world.one(SlavesAnswer).slaves] == ["test"]
+
+
+def test_a_slave_of_the_same_software_joins_without_a_word_about_it(world: World) -> None:
+    world.state.software = "test"
+    world.say(b"p", slave_hello("s1"))
+    assert world.one(Note).text == "slave s1 joined with 1 slots"
+    assert world.one(Welcome, b"p")
 
 
 def test_a_hello_said_twice_is_one_slave_and_keeps_what_is_under_way(world: World) -> None:

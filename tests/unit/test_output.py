@@ -9,7 +9,7 @@ from rich.text import Text
 from hpczmq import tables
 from hpczmq.errors import printable
 from hpczmq.jsontext import document
-from hpczmq.model import JobInfo, JobState
+from hpczmq.model import JobInfo, JobState, Metrics, SlaveInfo, SlaveState
 from hpczmq.output import Output, plain
 
 #: What a kernel of somebody else's may say.
@@ -65,3 +65,18 @@ def test_a_closed_standard_output_is_an_error_of_the_system(
 def test_one_of_something_is_not_several() -> None:
     assert tables.count(1, "job") == "1 job"
     assert tables.count(2, "job") == "2 jobs"
+
+
+def test_the_software_of_slaves_is_shown_where_it_differs() -> None:
+    def columns(*software: str) -> list[str]:
+        rows = [
+            SlaveInfo(
+                "s", bytes(16), "", SlaveState.READY, 1, 0, 0, 0.1, 1, Metrics(), 0, (),
+                software=one,
+            )
+            for one in software
+        ]  # fmt: skip
+        return [str(column.header) for column in tables.slaves(rows).columns]
+
+    assert "software" in columns("hpczmq 1", "hpczmq 2")
+    assert "software" not in columns("hpczmq 1", "hpczmq 1")

@@ -33,7 +33,7 @@ from hpczmq.messages import (
 )
 from hpczmq.model import About, JobState, Metrics, Role, SlaveState
 from hpczmq.scheduler import ledger
-from hpczmq.scheduler.actions import Plan, Publish
+from hpczmq.scheduler.actions import Note, Plan, Publish
 from hpczmq.scheduler.events import Planned, Stop, Unplannable
 from hpczmq.scheduler.states import TaskState
 from tests.unit.harness import (
@@ -72,6 +72,39 @@ def test_another_protocol_is_refused_with_both_numbers_and_the_remedy(world: Wor
     assert f"protocol {PROTOCOL + 1}, this master {PROTOCOL}" in answer.reason
     assert "install the same version" in answer.reason
     assert not world.state.slaves
+    world.note("s1 (test) speaks protocol")
+
+
+def test_a_refusal_for_the_protocol_names_the_versions_of_both(world: World) -> None:
+    world.state.software = "hpczmq 9"
+    world.say(STRANGER, slave_hello("uno", protocol=3))
+    told = f"uno (test) speaks protocol 3, this master (hpczmq 9) {PROTOCOL}: install the same"
+    assert world.one(Reject, STRANGER).reason.startswith(told)
+    world.note("uno (test) speaks")
+
+
+def test_a_node_of_another_protocol_is_among_the_events_once_however_often_it_tries(
+    world: World,
+) -> None:
+    for _ in range(3):
+        world.say(STRANGER, slave_hello("s1", protocol=3))
+        assert world.one(Reject, STRANGER).code == "protocol"
+    world.note("s1 (test) speaks")
+    assert [one.node for one in world.state.happenings] == ["s1"]
+
+
+def test_a_client_of_another_protocol_is_told_so_itself_and_is_no_event(world: World) -> None:
+    world.say(STRANGER, Hello(Role.CLIENT, "me", instance("me"), 3, "test"))
+    assert world.one(Reject, STRANGER).code == "protocol"
+    assert not world.state.happenings
+
+
+def test_strangers_of_another_protocol_do_not_fill_the_events(world: World) -> None:
+    strangers = 2 * limits.refused_kept_max
+    for number in range(strangers):
+        world.say(b"%d" % number, slave_hello(f"s{number}", protocol=3))
+    assert len(world.take(Reject)) == strangers
+    assert len(world.take(Note)) == len(world.state.happenings) == limits.refused_kept_max
 
 
 def test_a_master_does_not_join_a_master(world: World) -> None:

@@ -100,7 +100,7 @@ INSIDE = {
     "JobInfo": "id name kernel params priority state tasks done failed running waited_s ran_s"
     " attempts cause",
     "SlaveInfo": "name instance address state slots leases tasks silent_s generation metrics"
-    " memory_bytes labels reason",
+    " memory_bytes labels reason software",
     "Requires": "memory_bytes slots labels",
     "ClusterInfo": "cluster epoch software up_s policy generation slaves slots jobs_queued"
     " jobs_running jobs_ended tasks_waiting tasks_running tasks_done clients frames_dropped"
@@ -141,7 +141,7 @@ def refused(frames: list[wire.Buffer]) -> ProtocolError:
 def test_the_kinds_and_their_fields_are_those_of_this_protocol() -> None:
     found = {number: f"{cls.__name__} {names(cls)}".strip() for number, cls in KINDS.items()}
     assert found == FORMAT, "then PROTOCOL must grow too"
-    assert messages.PROTOCOL == 5
+    assert messages.PROTOCOL == 6
 
 
 def test_what_stands_inside_messages_is_that_of_this_protocol() -> None:
@@ -218,7 +218,9 @@ def test_a_hello_of_another_protocol_is_told_so_even_when_it_can_not_be_read() -
     older = body(1, 2, "s1", bytes(16), 1, "hpczmq 0.1", 1, [], [], "")
     error = refused(older)
     assert error.code == "protocol"
-    assert f"this is protocol 1, here {messages.PROTOCOL} is spoken: install" in error.reason
+    assert f"s1 speaks protocol 1, here {messages.PROTOCOL} is spoken: install" in error.reason
+    nameless = refused(body(1, 2, b"s1", bytes(16), 1, "hpczmq 0.1", 1, [], [], ""))
+    assert nameless.reason.startswith("this speaks protocol 1")
     assert refused(body(1, 2, "s1", bytes(16), "1")).code == "fields"
 
 
