@@ -95,6 +95,11 @@ def job(host: Host, name: str) -> dict[str, Any]:
     return found
 
 
+def under_way(host: Host, names: list[str]) -> list[str]:
+    """Which of these jobs run, all asked for at once."""
+    return [one["id"] for one in host.admin("jobs") if one["id"] in names and one["running"]]
+
+
 def done(host: Host, name: str) -> dict[str, Any]:
     """A job, when it has ended well."""
     until(lambda: job(host, name)["state"] not in ("queued", "running"), f"{name} has ended")
@@ -187,8 +192,12 @@ def test_what_a_kernel_hides_is_killed_with_its_worker(host: Host) -> None:
 
 
 def test_a_slave_that_is_stopped_ends_what_it_runs_and_nothing_is_lost(host: Host) -> None:
-    names = submit(host, *[{"kernel": "sleep", "seconds": 3, "name": f"s{n}"} for n in range(4)])
-    until(lambda: [job(host, one)["running"] for one in names[:2]] == [1, 1], "two of them run")
+    # Long enough to be seen at work from out here, and shorter than what it is given to end.
+    host.write(f"{JOIN}/slave.env", "HPCZMQ_SLOTS=2\nHPCZMQ_GRACE_S=25\n")
+    host.says("systemctl", "restart", SLAVE)
+    until_ready(host, 1)
+    names = submit(host, *[{"kernel": "sleep", "seconds": 15, "name": f"s{n}"} for n in range(4)])
+    until(lambda: under_way(host, names) == names[:2], "two of them run")
     host.says("systemctl", "stop", SLAVE)
     unit = host.unit(SLAVE)
     assert (unit["Result"], unit["ExecMainStatus"]) == ("success", "0")
