@@ -24,19 +24,19 @@ if [ -n "$dry" ]; then
     exit 0
 fi
 need_registry
-url=$(registry_url)
 
 manifests='application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json'
 manifests="$manifests, application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
 
-# What the registry says to a path, without the answer's number.
+# What the registry says to a path, in body. Not by way of standard output: a fault ends it all.
 ask() {
     local answer
     answer=$(http "$url/v2/$1" "${2:-}") || fail "$HPC_REGISTRY: does not answer any more"
+    body=${answer%$'\n'*}
     case ${answer##*$'\n'} in
-        200) printf '%s' "${answer%$'\n'*}" ;;
+        200) ;;
         401) fail "$HPC_REGISTRY: wants a password, or another one: HPC_REGISTRY_USER, HPC_REGISTRY_PASSWORD" ;;
-        404) return 4 ;; # deleted meanwhile
+        404) return 1 ;; # deleted meanwhile
         *) fail "$HPC_REGISTRY: /v2/$1: answers ${answer##*$'\n'}: see its log" ;;
     esac
 }
@@ -44,12 +44,15 @@ ask() {
 # Values of json_lines whose paths match.
 values() { awk -F '\t' -v path="$1" '$1 ~ path { print $2 }'; }
 
-# A list that comes in pages: PATH NAME
+# A list that comes in pages, in found: PATH NAME
 all_of() {
     local last='' page
-    while page=$(ask "$1?n=100${last:+&last=$last}") && page=$(json_lines <<<"$page" | values "^$2\\\\[") && [ -n "$page" ]; do
-        [ "${page##*$'\n'}" != "$last" ] || break # a registry that knows no pages
-        echo "$page"
+    found=''
+    while ask "$1?n=100${last:+&last=$last}"; do
+        page=$(json_lines <<<"$body" | values "^$2\\\\[")
+        # An empty page is the end; of a registry that knows no pages it is the same one again.
+        if [ -z "$page" ] || [ "${page##*$'\n'}" = "$last" ]; then break; fi
+        found+=$page$'\n'
         last=${page##*$'\n'}
     done
 }
@@ -68,20 +71,23 @@ age() {
     fi
 }
 
-names=$(all_of _catalog repositories)
 printf '%-16s %-14s %-71s %9s  %s\n' image tag digest size age
-for name in $names; do
-    for tag in $(all_of "$name/tags/list" tags | sort); do
-        manifest=$(ask "$name/manifests/$tag" "$manifests"; echo .) || continue
-        manifest=${manifest%.}
-        digest=sha256:$(printf '%s' "$manifest" | sha256sum | cut -d ' ' -f 1)
-        lines=$(json_lines <<<"$manifest")
+all_of _catalog repositories
+for name in $found; do
+    all_of "$name/tags/list" tags
+    tags=$(sort <<<"$found")
+    for tag in $tags; do
+        ask "$name/manifests/$tag" "$manifests" || continue
+        digest=sha256:$(printf '%s' "$body" | sha256sum | cut -d ' ' -f 1)
+        lines=$(json_lines <<<"$body")
         inner=$(values '^manifests\\[0\\].digest$' <<<"$lines")
         if [ -n "$inner" ]; then # an index: the first is the image, others say how it was made
-            lines=$(ask "$name/manifests/$inner" "$manifests" | json_lines)
+            ask "$name/manifests/$inner" "$manifests" || continue
+            lines=$(json_lines <<<"$body")
         fi
         size=$(values '^(config|layers\\[[0-9]+\\])\\.size$' <<<"$lines" | awk '{ sum += $1 } END { printf "%.1f MB", sum / 1e6 }')
-        made=$(ask "$name/blobs/$(values '^config.digest$' <<<"$lines")" | json_lines | values '^created$')
+        ask "$name/blobs/$(values '^config.digest$' <<<"$lines")" || continue
+        made=$(json_lines <<<"$body" | values '^created$')
         printf '%-16s %-14s %-71s %9s  %s\n' "$name" "$tag" "$digest" "$size" "$(age "$made")"
     done
 done

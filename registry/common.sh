@@ -147,11 +147,13 @@ http() {
 http_by_wget() {
     local config code
     config=$(mktemp)
+    # It does not wait to be asked who it is: the second try would be lost with its connection.
+    set -- --config="$config" --auth-no-challenge --no-http-keep-alive -T 20 -t 2 "$@"
     [ -z "${HPC_REGISTRY_USER:-}" ] ||
         printf 'user=%s\npassword=%s\n' "$HPC_REGISTRY_USER" "${HPC_REGISTRY_PASSWORD:-}" >"$config"
-    code=$(wget --config="$config" -q -S -T 20 -t 1 -O /dev/null "$@" 2>&1 |
+    code=$(wget "$@" -q -S -O /dev/null 2>&1 |
         sed -n 's/^ *HTTP[^ ]* \([0-9]*\).*/\1/p' | tail -n 1) || true
-    [ "$code" != 200 ] || wget --config="$config" -q -T 20 -t 1 -O - "$@" || code=''
+    [ "$code" != 200 ] || wget "$@" -q -O - || code=''
     rm -f "$config"
     printf '\n%s\n' "$code"
     [ -n "$code" ]
@@ -184,9 +186,10 @@ registry_url() {
     case ${answer##*$'\n'} in 200 | 401) echo "$scheme://$HPC_REGISTRY" ;; *) return 1 ;; esac
 }
 
+# Sets url.
 need_registry() {
     command -v curl >/dev/null || command -v python3 >/dev/null || need wget 'Debian: apt-get install wget; curl or python3 does as well'
-    registry_url >/dev/null ||
+    url=$(registry_url) ||
         fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY; of one with a certificate registry/certs/registry.crt must be here"
 }
 

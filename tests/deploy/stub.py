@@ -1,36 +1,50 @@
-"""One program that is all the stand-ins of `stubs`: `stub.py NAME ARGUMENTS…`."""
+"""One program that is all the stand-ins of `stubs`: `stub.py NAME ARGUMENTS…`.
+
+A script calls a hundred of them, so that each must begin at once: what takes time to import is
+imported where it is needed.
+"""
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
-import re
-import subprocess
 import sys
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from itertools import pairwise
 
-FILE: Final = Path(os.environ["STUB_STATE"])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+FILE = os.environ["STUB_STATE"]
 #: Which image a service of Compose runs.
-ROLES: Final = {"master": "master", "memoria1": "memoria", "memoria2": "memoria", "slave": "slave"}
+ROLES = {"master": "master", "memoria1": "memoria", "memoria2": "memoria", "slave": "slave"}
 
 
 def main(name: str, arguments: list[str]) -> int:
     """Note the call, then do what the real one would."""
     line = " ".join([name, *arguments]).replace("\n", " ")
-    state = json.loads(FILE.read_text())
-    with Path(os.environ["STUB_LOG"]).open("a") as log:
+    with open(FILE, "rb") as file:
+        state = marshal.load(file)
+    with open(os.environ["STUB_LOG"], "a") as log:
         running = sum(one["service"] == "slave" for one in state["containers"])
         log.write(f"{line}  [{running} slaves]\n" if name == "docker" else f"{line}\n")
     for pattern, text in state["fails"].items():
+        import re
+
         if re.search(pattern, line):
             print(text or f"{name}: it went wrong", file=sys.stdout if text else sys.stderr)
             return 0 if text else 1
     code = {
         "docker": docker, "docker-compose": compose, "hpczmq": hpczmq, "curl": curl,
     }.get(name, nothing)(state, arguments)  # fmt: skip
-    FILE.write_text(json.dumps(state))
+    save(state)
     return code
+
+
+def save(state: dict[str, Any]) -> None:
+    """Keep what is known for the next one."""
+    with open(FILE, "wb") as file:
+        marshal.dump(state, file)
 
 
 def nothing(state: dict[str, Any], arguments: list[str]) -> int:
@@ -55,10 +69,10 @@ def docker(state: dict[str, Any], arguments: list[str]) -> int:
         case ["compose", *_]:
             return 1
         case ["build", *_]:
-            tags = [tag for flag, tag in zip(arguments, arguments[1:], strict=False)
+            tags = [tag for flag, tag in pairwise(arguments)
                     if flag == "--tag"]  # fmt: skip
             for tag in tags:
-                images[tag] = re.sub(r".*hpczmq-(.*):.*", r"\1 ", tags[0]) + tags[0].split(":")[-1]
+                images[tag] = tags[0].rpartition("hpczmq-")[2].replace(":", " ")
         case ["tag", known, new]:
             images[new] = images[known]
         case ["image", "inspect", *rest]:
@@ -73,9 +87,9 @@ def docker(state: dict[str, Any], arguments: list[str]) -> int:
                     host = "Hostname" in what
                     print(one["id"] if host else "healthy" if "Health" in what else one["image"])
         case ["ps", *_]:
-            asked = re.search(r"compose.service=(\S+)", " ".join(arguments))
+            asked = [one.partition(".service=")[2] for one in arguments if ".service=" in one]
             for one in containers:
-                if (asked is None or asked[1] == one["service"]) and "status" not in str(arguments):
+                if one["service"] in (asked or [one["service"]]) and "status" not in str(arguments):
                     print(one["id"])
         case ["rm", *_]:
             state["containers"] = [one for one in containers if one["id"] != last]
@@ -129,8 +143,9 @@ def inside(state: dict[str, Any], command: list[str]) -> NoReturn:
     if command[:2] == ["python3", "-c"]:
         print(6)
         sys.exit(0)
-    FILE.write_text(json.dumps(state))
-    sys.exit(subprocess.run(command, check=False).returncode)
+    save(state)
+    sys.stdout.flush()
+    os.execvp(command[0], command)
 
 
 # --- hpczmq -------------------------------------------------------------------------------------
@@ -138,6 +153,8 @@ def inside(state: dict[str, Any], command: list[str]) -> NoReturn:
 
 def hpczmq(state: dict[str, Any], arguments: list[str]) -> int:
     """The cluster; a slave that gets nothing new has a lease less each time that one looks."""
+    import json
+
     slaves = state["slaves"]
     match arguments:
         case ["slaves", "--json"]:

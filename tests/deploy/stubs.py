@@ -5,7 +5,7 @@ as the scripts can tell. What they know is a file, which each call reads and wri
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
 import re
 import shutil
@@ -55,8 +55,10 @@ class Host:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "checkout"
+        #: Where scripts are called from.
+        self.cwd = folder
         self.bin = folder / "bin"
-        self.file = folder / "state.json"
+        self.file = folder / "state"
         self.log = folder / "calls"
         for name in ("registry", "dockerfiles"):
             ignored = shutil.ignore_patterns("secrets", ".env", "certs", "auth")
@@ -94,12 +96,12 @@ class Host:
 
     def state(self) -> dict[str, Any]:
         """All of it."""
-        known: dict[str, Any] = json.loads(self.file.read_text())
+        known: dict[str, Any] = marshal.loads(self.file.read_bytes())
         return known
 
     def write(self, state: dict[str, Any]) -> None:
         """Change it."""
-        self.file.write_text(json.dumps(state))
+        self.file.write_bytes(marshal.dumps(state))
 
     def fails(self, *patterns: str, **texts: str) -> None:
         """Let calls that match fail (or, with `says`, succeed and print that)."""
@@ -119,8 +121,7 @@ class Host:
     def has_cluster(self, version: str = "1", slaves: int = 2, leases: int = 0) -> None:
         """A cluster runs, of a version's images."""
         self.has_images(version)
-        self.run("registry/start.sh")
-        compose = ["docker-compose", "-f", "dockerfiles/compose.yaml", "-p", "hpczmq"]
+        compose = ["docker-compose", "-f", "compose.yaml", "-p", "hpczmq"]
         self._call([*compose, "up", "-d", "--scale", f"slave={slaves}"], HPC_VERSION=version)
         state = self.state()
         for slave in state["slaves"].values():
@@ -134,19 +135,17 @@ class Host:
 
     # --- What is run --------------------------------------------------------------------------
 
-    def run(self, script: str, *arguments: str, cwd: Path | None = None, **env: str) -> Ran:
+    def run(self, script: str, *arguments: str, **env: str) -> Ran:
         """Run a script of the checkout."""
         self.log.write_text("")
-        done = self._call([str(self.root / script), *arguments], cwd, **env)
+        done = self._call([str(self.root / script), *arguments], **env)
         called = self.log.read_text().splitlines()
         did = [line for line in called if not QUESTIONS.match(line)]
         return Ran(done.returncode, done.stdout, done.stderr, did, called)
 
-    def _call(
-        self, command: list[str], cwd: Path | None = None, **env: str
-    ) -> subprocess.CompletedProcess[str]:
+    def _call(self, command: list[str], **env: str) -> subprocess.CompletedProcess[str]:
         path = shutil.which(command[0], path=str(self.bin)) or command[0]
         return subprocess.run(
-            [path, *command[1:]], cwd=cwd or self.root, env={**self.env, **env}, check=False,
+            [path, *command[1:]], cwd=self.cwd, env={**self.env, **env}, check=False,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
