@@ -66,6 +66,8 @@ class Shell:
         self.name = config.name
         self.clock = Clock()
         self.sockets = sockets or Sockets(keys.keys if keys else None, config.insecure)
+        if keys is not None:  # at once: a health check can't wait until a master tells of others
+            self.sockets.callers.replace((keys.member(),))
         #: Who sent the message that was given last.
         self.who = ANYBODY
         self._gone: frozenset[bytes] = frozenset()

@@ -6,11 +6,12 @@
 # shellcheck disable=SC2016 # the shell in the container puts them in
 asked() { in_master sh -c 'hpczmq slaves --json | python3 -c "$0" "$@"' "$@"; }
 
-# The slave whose name begins so, the newest of several: its name, state, and how many leases it has.
+# The slave of that name, or of one that goes on with a dash (esclavo1 is not esclavo10), the newest
+# of several: its name, state, and how many leases it has.
 slave_like() {
-    asked 'import json, sys
+    asked 'import json, re, sys
 for s in sorted(json.load(sys.stdin), key=lambda s: -s["silent_s"]):
-    if s["name"].startswith(sys.argv[1]): found = s
+    if re.match(re.escape(sys.argv[1]) + r"(?!\w)", s["name"]): found = s
 print(found["name"], found["state"], found["leases"])' "$1" 2>/dev/null
 }
 
@@ -30,6 +31,18 @@ drain() {
             return 0
         fi
         sleep 1
+    done
+}
+
+# Revoke the keys of a slave: of its name, and those numbered -2, -3, … that it had after it.
+forget() {
+    local name
+    # shellcheck disable=SC2016 # as above
+    for name in $(in_master sh -c 'hpczmq keys list --json | python3 -c "$0" "$@"' 'import json, re, sys
+for key in json.load(sys.stdin):
+    known = not key["revoked"] and key["role"] == "slave"
+    if known and re.fullmatch(re.escape(sys.argv[1]) + r"(-\d+)?", key["name"]): print(key["name"])' "$1"); do
+        in_master hpczmq keys revoke "$name" >/dev/null && say "the key $name is revoked"
     done
 }
 

@@ -121,75 +121,19 @@ need_docker() {
         --profile one-host)
 }
 
-# A request, by whichever program is here: the body, and the answer's number on a line behind it.
-# The password goes by standard input or the environment, where nobody else sees it; a certificate
-# is checked if it is beside this script. http URL [ACCEPT]
-http() {
-    local url=$1 accept="Accept: ${2:-*/*}" login="${HPC_REGISTRY_USER:-}" known=''
-    local certificate=$registry_folder/certs/registry.crt
-    [ -z "$login" ] || login=$login:${HPC_REGISTRY_PASSWORD:-}
-    [ ! -f "$certificate" ] || known=$certificate
-    local quoted=${login//\\/\\\\}
-    quoted=${quoted//\"/\\\"}
-    if command -v curl >/dev/null; then
-        curl -s -m 20 --connect-timeout 5 ${known:+--cacert "$known"} -H "$accept" \
-            -w '\n%{http_code}\n' --config - "$url" <<<"${login:+user = \"$quoted\"}"
-    elif command -v python3 >/dev/null; then
-        HPC_LOGIN=$login python3 -c "$http_program" "$url" "$accept" "$known"
-    elif command -v wget >/dev/null; then
-        http_by_wget ${known:+--ca-certificate="$known"} --header="$accept" "$url"
-    else
-        return 1
-    fi
-}
-
-# Which number the answer had stands in its log only; how to log in, in a file for its owner alone.
-http_by_wget() {
-    local config code
-    config=$(mktemp)
-    # It does not wait to be asked who it is: the second try would be lost with its connection.
-    set -- --config="$config" --auth-no-challenge --no-http-keep-alive -T 20 -t 2 "$@"
-    [ -z "${HPC_REGISTRY_USER:-}" ] ||
-        printf 'user=%s\npassword=%s\n' "$HPC_REGISTRY_USER" "${HPC_REGISTRY_PASSWORD:-}" >"$config"
-    code=$(wget "$@" -q -S -O /dev/null 2>&1 |
-        sed -n 's/^ *HTTP[^ ]* \([0-9]*\).*/\1/p' | tail -n 1) || true
-    [ "$code" != 200 ] || wget "$@" -q -O - || code=''
-    rm -f "$config"
-    printf '\n%s\n' "$code"
-    [ -n "$code" ]
-}
-
-http_program='
-import base64, os, ssl, sys, urllib.error, urllib.request
-url, accept, known = sys.argv[1:]
-headers = dict([accept.split(": ", 1)])
-if login := os.environ.get("HPC_LOGIN"):
-    headers["Authorization"] = "Basic " + base64.b64encode(login.encode()).decode()
-context = ssl.create_default_context(cafile=known) if known else None
-try:
-    asked = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(asked, timeout=20, context=context) as answer:
-        body, code = answer.read(), answer.status
-except urllib.error.HTTPError as error:
-    body, code = b"", error.code
-except (OSError, ValueError):
-    sys.exit(1)
-sys.stdout.buffer.write(body + b"\n%d\n" % code)
-'
-
 # Where the registry answers: by https if there is a certificate, else by http. It may ask for a
 # password.
 registry_url() {
-    local scheme=http answer
-    [ ! -f "$registry_folder/certs/registry.crt" ] || scheme=https
-    answer=$(http "$scheme://$HPC_REGISTRY/v2/" 2>/dev/null) || return 1
-    case ${answer##*$'\n'} in 200 | 401) echo "$scheme://$HPC_REGISTRY" ;; *) return 1 ;; esac
+    local scheme=http certificate=$registry_folder/certs/registry.crt code
+    if [ -f "$certificate" ]; then scheme=https; else certificate=''; fi
+    code=$(curl -s -o /dev/null -m 20 --connect-timeout 5 -w '%{http_code}' \
+        ${certificate:+--cacert "$certificate"} "$scheme://$HPC_REGISTRY/v2/") || return 1
+    case $code in 200 | 401) echo "$scheme://$HPC_REGISTRY" ;; *) return 1 ;; esac
 }
 
-# Sets url.
 need_registry() {
-    command -v curl >/dev/null || command -v python3 >/dev/null || need wget 'Debian: apt-get install wget; curl or python3 does as well'
-    url=$(registry_url) ||
+    need curl 'Debian: apt-get install curl'
+    registry_url >/dev/null ||
         fail "$HPC_REGISTRY: no registry answers there: start it (registry/start.sh), or name it with HPC_REGISTRY; of one with a certificate registry/certs/registry.crt must be here"
 }
 
@@ -207,87 +151,3 @@ within() {
 until_well() {
     within "$1" "${@:3}" || fail "$2: not in $1 s: see the logs (docker compose … logs)"
 }
-
-# --- JSON ---------------------------------------------------------------------------------------
-
-# A document on standard input, without python3 or jq, which a host may not have: each value on a
-# line of its own, as
-#     path TAB value TAB where it begins (bytes, from 1)
-# with paths like config.digest or layers[0].size; of an object or array the value is { or [.
-json_lines() { LC_ALL=C awk "$json_program"; }
-
-# shellcheck disable=SC2016 # awk's own $0
-json_program='
-{ text = text $0 "\n" }
-
-END {
-    size = length(text)
-    at = 1
-    if (!value("")) exit 1
-    skip()
-    exit at <= size
-}
-
-function skip() { while (at <= size && substr(text, at, 1) ~ /[ \t\r\n]/) at++ }
-
-function value(path,    c, from) {
-    skip()
-    from = at
-    c = substr(text, at, 1)
-    if (c == "{") { tell(path, c, from); return many(path, "}") }
-    if (c == "[") { tell(path, c, from); return many(path, "]") }
-    if (c == "\"") {
-        if (!string()) return 0
-        tell(path, found, from)
-        return 1
-    }
-    while (at <= size && substr(text, at, 1) ~ /[-+.0-9A-Za-z]/) at++
-    c = substr(text, from, at - from)
-    if (c !~ /^(true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?)$/) return 0
-    tell(path, c, from)
-    return 1
-}
-
-# What is in an object or an array, to its end.
-function many(path, end,    number, name, c) {
-    at++
-    skip()
-    if (substr(text, at, 1) == end) { at++; return 1 }
-    for (number = 0; ; number++) {
-        name = path "[" number "]"
-        if (end == "}") {
-            skip()
-            if (!string()) return 0
-            name = path == "" ? found : path "." found
-            skip()
-            if (substr(text, at++, 1) != ":") return 0
-        }
-        if (!value(name)) return 0
-        skip()
-        c = substr(text, at++, 1)
-        if (c == end) return 1
-        if (c != ",") return 0
-    }
-}
-
-# Into found, as it is written but for \" \\ \/: nothing in it ends a line.
-function string(    c) {
-    if (substr(text, at, 1) != "\"") return 0
-    found = ""
-    for (at++; at <= size; at++) {
-        c = substr(text, at, 1)
-        if (c == "\"") { at++; return 1 }
-        if (c ~ /[\t\r\n]/) return 0
-        if (c == "\\") {
-            at++
-            c = substr(text, at, 1)
-            if (c !~ /["\\\/bfnrtu]/) return 0
-            if (c ~ /[bfnrtu]/) c = "\\" c
-        }
-        found = found c
-    }
-    return 0
-}
-
-function tell(path, what, from) { print path "\t" what "\t" from }
-'

@@ -8,7 +8,7 @@ usage() {
     cat <<'TEXT'
 usage: machine.sh master | memorias [--dry-run]
        machine.sh slave [--dry-run]  <token-and-fingerprint
-       machine.sh join | status | ready | drain | no-jobs | mixes | versions
+       machine.sh join | status | ready | drain | forget | no-jobs | mixes | versions
        machine.sh current ROLE
 
 Makes this machine the master's (master and both memorias, or those only) or a slave's, in
@@ -19,6 +19,7 @@ images, starts them, and waits until they answer. On the master's machine:
     status    prints how the cluster is
     ready     is an error as long as the slave $ESCLAVO is not ready
     drain     keeps new work from $ESCLAVO, and waits until it has ended what it runs ($HPC_DRAIN_S)
+    forget    revokes the keys of $ESCLAVO, whose machine is gone
     no-jobs   is an error if a job runs or waits
     mixes     is an error if nodes of the images that are to come can't work with this master
 and on any, `versions` says what runs and what is to come, and `current` (slave, memorias, master)
@@ -35,7 +36,7 @@ what='' of=''
 option() {
     if [[ $what = current && $1 =~ ^(master|memorias|slave)$ ]]; then
         of=$1
-    elif [[ -z $what && $1 =~ ^(master|memorias|slave|join|status|ready|drain|no-jobs|mixes|versions|current)$ ]]; then
+    elif [[ -z $what && $1 =~ ^(master|memorias|slave|join|status|ready|drain|forget|no-jobs|mixes|versions|current)$ ]]; then
         what=$1
     else
         return 1
@@ -73,6 +74,10 @@ case $what in
         ;;
     drain)
         drain "$ESCLAVO" "${HPC_DRAIN_S:-300}"
+        exit 0
+        ;;
+    forget)
+        forget "$ESCLAVO"
         exit 0
         ;;
     no-jobs)

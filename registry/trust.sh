@@ -44,40 +44,27 @@ case $HPC_REGISTRY in
         ;;
 esac
 
-# --- daemon.json, of which nothing else may change ----------------------------------------------
+need python3 'Debian: apt-get install python3'
+# The file as it must be, with the registry in its list; nothing, if it names it already.
+new=$(
+    python3 - "$file" "$HPC_REGISTRY" 2>/dev/null <<'PYTHON'
+import json, pathlib, sys
 
-text='' lines=$'\t{\t1'
-if [ -s "$file" ] && grep -q '[^[:space:]]' "$file"; then
-    text=$(cat "$file")
-    lines=$(json_lines <"$file") || fail "$file: is no JSON: mend it, or move it away"
-fi
-[ "$(head -n 1 <<<"$lines" | cut -f 2)" = '{' ] ||
-    fail "$file: is no JSON object: mend it, or move it away"
-listed=$(awk -F '\t' '$1 ~ /^insecure-registries\[[0-9]+\]$/ { print $2 }' <<<"$lines")
-if grep -qxF "$HPC_REGISTRY" <<<"$listed"; then
+path, registry = pathlib.Path(sys.argv[1]), sys.argv[2]
+text = path.read_text() if path.exists() else ""
+table = json.loads(text) if text.strip() else {}
+known = table.setdefault("insecure-registries", [])
+if registry not in known:
+    known.append(registry)
+    print(json.dumps(table, indent=4))
+PYTHON
+) || fail "$file: is no JSON object with a list insecure-registries: mend it, or move it away"
+if [ -z "$new" ]; then
     say "$file: names $HPC_REGISTRY already"
     exit 0
 fi
 ! pgrep -fa '(^|/)dockerd .*--insecure-registry' >/dev/null 2>&1 ||
     fail "dockerd is started with --insecure-registry, and does not start with the same in $file: add $HPC_REGISTRY there (systemctl cat docker), and restart it"
-
-# It goes to the front of the list, or a list to the front of the object.
-spot=$(awk -F '\t' '$1 == "insecure-registries" && $2 == "[" { print $3 }' <<<"$lines")
-added="\"$HPC_REGISTRY\""
-if [ -n "$spot" ]; then
-    [ -z "$listed" ] || added="$added, "
-elif grep -q $'^insecure-registries\t' <<<"$lines"; then
-    fail "$file: insecure-registries: must be a list: mend it"
-else
-    added=$'\n    '"\"insecure-registries\": [$added]"
-    spot=$(head -n 1 <<<"$lines" | cut -f 3)
-    if [ "$(wc -l <<<"$lines")" -gt 1 ]; then added=$added, ; else added=$added$'\n'; fi
-fi
-[ -n "$text" ] || text='{}'
-new=$(LC_ALL=C awk -v spot="$spot" -v added="${added//\\/\\\\}" '
-    { text = text $0 "\n" }
-    END { printf "%s%s%s", substr(text, 1, spot), added, substr(text, spot + 1) }' <<<"$text")
-json_lines <<<"$new" >/dev/null || fail "$file: can't be changed: add $HPC_REGISTRY to its insecure-registries by hand"
 
 say "$file: insecure-registries gets $HPC_REGISTRY"
 [ -z "$dry" ] || exit 0

@@ -86,6 +86,8 @@ check() {
         fail "$python: must be Python 3.11 or newer: name another one with PYTHON=python3.12"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python: has no venv: apt-get install python3-venv (Debian, Ubuntu)"
+    command -v systemd-sysusers >/dev/null ||
+        fail "systemd-sysusers: not found: this is for hosts with systemd; docs/install.md has others"
     from=${from:-$(cd "$here/../.." && pwd)}
     case $from in
         *.whl) [ -f "$from" ] || fail "$from: is not there: name a wheel that is" ;;

@@ -3,8 +3,9 @@
 #     join    brings the slave the token and the fingerprint by which it joins
 #     ready   waits until the master says that the slave is ready
 #
-# Both go over Vagrant's own ssh, from maestro through this process to the slave: no file of this
-# host, no folder that machines share, and no other machine sees the token.
+# and, when a slave's machine is destroyed, `Hpczmq.forget` revokes its key. All of it goes over Vagrant's
+# own ssh, from maestro through this process to the slave: no file of this host, no folder that
+# machines share, and no other machine sees the token.
 
 module Hpczmq
   class Plugin < Vagrant.plugin("2")
@@ -19,6 +20,35 @@ module Hpczmq
     end
   end
 
+  # Have the master refuse the keys of a slave whose machine is gone, if there is a master.
+  def self.forget(machine)
+    said = Maestro.new(machine).says("ESCLAVO=#{machine.name} #{MACHINE} forget")
+    said.to_s.each_line { |line| machine.ui.detail(line.chomp) }
+  end
+
+  MACHINE = "bash /opt/hpczmq/deploy/registry/machine.sh".freeze
+
+  # The master's machine, as seen from a slave's.
+  class Maestro
+    def initialize(slave)
+      @slave = slave
+    end
+
+    # What a command prints there; nothing while it fails, or maestro is not up.
+    def says(command)
+      # Not the one that `vagrant up` may be working on at the same time: its ssh is not to share.
+      @machine ||= @slave.env.machine(:maestro, @slave.provider_name, true)
+      @machine.reload
+      return unless @machine.state.id == :running && @machine.communicate.ready?
+
+      said = +""
+      code = @machine.communicate.sudo(command, error_check: false) { |kind, text| said << text if kind == :stdout }
+      said if code.zero?
+    rescue Vagrant::Errors::VagrantError
+      nil
+    end
+  end
+
   class Config < Vagrant.plugin("2", :config)
     attr_accessor :step, :wait_s
   end
@@ -30,6 +60,7 @@ module Hpczmq
     PAUSE_S = 2
 
     def provision
+      @maestro = Maestro.new(machine)
       config.step == "join" ? join : ready
     end
 
@@ -37,7 +68,7 @@ module Hpczmq
 
     def join
       token, fingerprint = waited("maestro has made the token by which slaves join (vagrant up maestro)") do
-        LINES.match(on_maestro("cat #{FOLDER}/slave.token #{FOLDER}/fingerprint").to_s)&.captures
+        LINES.match(@maestro.says("cat #{FOLDER}/slave.token #{FOLDER}/fingerprint").to_s)&.captures
       end
       Vagrant::Util::CredentialScrubber.sensitive(token)
       # Vagrant hands commands to a shell's standard input: they are in no list of processes. Nobody
@@ -55,9 +86,8 @@ module Hpczmq
     end
 
     def ready
-      ask = "ESCLAVO=#{machine.name} bash /opt/hpczmq/deploy/registry/machine.sh ready"
       waited("the master says that #{machine.name} is ready (vagrant ssh maestro -c 'sudo docker ps')") do
-        on_maestro(ask)
+        @maestro.says("ESCLAVO=#{machine.name} #{MACHINE} ready")
       end
       machine.ui.detail("is ready")
     end
@@ -79,20 +109,6 @@ module Hpczmq
 
     def now_s
       Process.clock_gettime(Process::CLOCK_MONOTONIC)
-    end
-
-    # What a command prints on maestro; nothing while it fails there, or maestro is not up.
-    def on_maestro(command)
-      # Not the one that `vagrant up` may be working on at the same time: its ssh is not to share.
-      @maestro ||= machine.env.machine(:maestro, machine.provider_name, true)
-      @maestro.reload
-      return unless @maestro.state.id == :running && @maestro.communicate.ready?
-
-      said = +""
-      code = @maestro.communicate.sudo(command, error_check: false) { |kind, text| said << text if kind == :stdout }
-      said if code.zero?
-    rescue Vagrant::Errors::VagrantError
-      nil
     end
   end
 end

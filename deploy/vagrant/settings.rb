@@ -1,5 +1,7 @@
 # What the environment says of the machines, checked: all that is wrong is told at once.
 
+require "etc"
+
 module Hpczmq
   class Settings
     class Bad < StandardError; end
@@ -59,9 +61,13 @@ module Hpczmq
     # What makes a container a machine: systemd and a Docker of its own in it. SYS_RESOURCE is not
     # everybody's to give, and --privileged would ask for it. Docker's files are in a volume, since
     # its layers can't lie on layers; it goes with the container.
-    def self.container(cpus, memory)
-      %W[
-        --cpus #{cpus} --memory #{memory}m
+    def self.container(number, cpus, memory, host_cpus = Etc.nprocessors)
+      limits = ["--memory", "#{memory}m"]
+      # Processors of its own rather than a share of all: a machine sees how many it has. One after
+      # the other has the next ones.
+      mine = Array.new(cpus) { |index| (number * cpus + index) % host_cpus }.uniq.sort
+      limits += ["--cpuset-cpus", mine.join(",")]
+      limits + %w[
         --cap-add ALL --cap-drop SYS_RESOURCE --cgroupns private
         --security-opt seccomp=unconfined --security-opt apparmor=unconfined
         --tmpfs /run --tmpfs /run/lock --tmpfs /tmp:exec --volume /var/lib/docker

@@ -113,6 +113,16 @@ def test_a_slave_joins_by_a_token_and_is_out_when_its_key_is_revoked(lab: Lab) -
         assert not any(key["secret"] in words for key in keys), f"{name} tells a secret"
 
 
+def test_a_node_answers_its_own_key_while_its_master_is_away(lab: Lab) -> None:
+    cluster = Cluster(lab, KeyRole.SLAVE, KeyRole.MEMORIA)
+    cluster.master.end()
+    address, env = cluster.master.address, cluster.env
+    slave = lab.slave(address, "slave1", "--bind", "127.0.0.1:0", env=env)
+    for node, name in ((slave, "slave1"), (lab.memoria(address, env=env), "memoria1")):
+        own = {"HPCZMQ_KEY": str(cluster.ring.folder / f"{name}.key")}
+        assert f" {name} " in lab.run("ping", node.address, env=own).fine().out
+
+
 def test_a_slave_without_a_name_keeps_the_one_that_it_joined_with(lab: Lab) -> None:
     cluster = Cluster(lab)
     made = cluster.keys("token", "--role", "slave")
