@@ -1,0 +1,213 @@
+"""`registry/catalog.sh` on a registry that is played here, and the JSON reader that it goes by."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.debian import installed
+from tests.deploy.stubs import Host, Ran
+from tests.integration.harness import ROOT
+
+#: How many names the played registry puts on a page, however many are asked for.
+PAGE: Final = 2
+LOGIN: Final = 'ana:se"c\\ret'
+MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
+
+
+def digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def contents(age: timedelta) -> dict[str, bytes]:
+    """What a registry has, by path: three images, one of them behind an index."""
+    made = {"created": (datetime.now(UTC) - age).isoformat(), "config": {"Labels": {"a.b": "c"}}}
+    config = json.dumps(made).encode()
+    image = json.dumps(
+        {
+            "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": {"size": 1_000, "digest": digest(config)},
+            "layers": [{"size": 70_000_000}, {"size": 7_399_000}],
+        }, indent=3,
+    ).encode()  # fmt: skip
+    index = json.dumps({"manifests": [{"digest": digest(image), "size": 5}, {"size": 7}]}).encode()
+    found = {"": b"{}"}
+    for name in ("hpczmq-master", "hpczmq-memoria", "hpczmq-slave"):
+        found[f"{name}/blobs/{digest(config)}"] = config
+        found[f"{name}/manifests/latest"] = found[f"{name}/manifests/{digest(image)}"] = image
+    found["hpczmq-slave/manifests/latest"] = index
+    return found
+
+
+@contextmanager
+def registry(age: timedelta = timedelta(hours=5), login: str = "") -> Iterator[str]:
+    """A registry; gives its address."""
+    files = contents(age)
+    lists = {"_catalog": ("repositories", sorted({n.split("/")[0] for n in files if n}))}
+    lists |= {f"{name}/tags/list": ("tags", ["latest"]) for name in lists["_catalog"][1]}
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            asked = urlsplit(self.path)
+            path = asked.path.removeprefix("/v2/")
+            known = "Basic " + base64.b64encode(login.encode()).decode()
+            body, code = files.get(path, b"no such thing"), 200 if path in files else 404
+            if path in lists:
+                name, rows = lists[path]
+                last = parse_qs(asked.query).get("last", [""])[0]
+                page = [row for row in rows if row > last][:PAGE]
+                body, code = json.dumps({name: page}).encode(), 200
+            if "/manifests/" in path and MANIFEST not in self.headers["Accept"]:
+                code = 406
+            if login and self.headers["Authorization"] != known:
+                body, code = b"who are you?", 401
+            self.send_response(code)
+            if code == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="hpczmq"')
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        try:
+            yield f"127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+@pytest.fixture(params=["curl", "python3", "wget"])
+def host(tmp_path: Path, request: pytest.FixtureRequest) -> Host:
+    """A host that has only one of the programs to ask a registry with."""
+    program = str(request.param)
+    installed([program], [program])
+    made = Host(tmp_path)
+    for other in ("curl", "python3", "wget"):
+        if other != program:
+            (made.bin / other).unlink(missing_ok=True)
+    if program != "python3":
+        (made.bin / program).unlink(missing_ok=True)
+        (made.bin / program).symlink_to(shutil.which(program) or "")
+    return made
+
+
+def catalog(host: Host, address: str, login: str = "") -> Ran:
+    user, _, password = login.partition(":")
+    return host.run(
+        "registry/catalog.sh", HPC_REGISTRY=address, HPC_REGISTRY_USER=user,
+        HPC_REGISTRY_PASSWORD=password,
+    )  # fmt: skip
+
+
+def test_each_image_is_listed_with_its_digest_size_and_age(host: Host) -> None:
+    with registry(timedelta(hours=5)) as address:
+        ran = catalog(host, address)
+    assert (ran.code, ran.err) == (0, "")
+    title, *rows = ran.out.splitlines()
+    assert title.split() == ["image", "tag", "digest", "size", "age"]
+    assert [row.split()[0] for row in rows] == ["hpczmq-master", "hpczmq-memoria", "hpczmq-slave"]
+    for row in rows:
+        _, tag, sum_of, *size_and_age = row.split()
+        assert (tag, size_and_age) == ("latest", ["77.4", "MB", "5", "hours"])
+        assert sum_of.startswith("sha256:")
+        assert len(sum_of) == len(digest(b""))
+    assert len({row.split()[2] for row in rows}) == 2, "an index has a digest of its own"
+
+
+def test_a_registry_with_a_password_is_asked_with_it(host: Host) -> None:
+    with registry(login=LOGIN) as address:
+        told = catalog(host, address, LOGIN)
+        refused = catalog(host, address)
+        wrong = catalog(host, address, "ana:wrong")
+    assert told.code == 0
+    assert "hpczmq-slave" in told.out
+    for ran in (refused, wrong):
+        assert ran.code == 1
+        assert f"{address}: wants a password, or another one: HPC_REGISTRY_USER" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [({"minutes": 3}, "3 min"), ({"hours": 47}, "47 hours"), ({"days": 12}, "12 days")],
+)
+def test_an_age_is_told_as_people_say_it(tmp_path: Path, age: dict[str, float], said: str) -> None:
+    host = Host(tmp_path)
+    (host.bin / "curl").unlink()
+    with registry(timedelta(**age)) as address:
+        assert catalog(host, address).out.splitlines()[1].endswith(f"  {said}")
+
+
+# --- JSON without python3 and jq ----------------------------------------------------------------
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def read(text: str) -> subprocess.CompletedProcess[bytes]:
+    """What json_lines makes of a document."""
+    shell = f"source {ROOT}/registry/common.sh; json_lines"
+    return subprocess.run(["bash", "-c", shell], input=text.encode(), capture_output=True)
+
+
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The lines that there must be."""
+    if isinstance(value, dict):
+        yield path, "{"
+        for name, inner in value.items():
+            yield from flat(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        yield path, "["
+        for number, inner in enumerate(value):
+            yield from flat(inner, f"{path}[{number}]")
+    elif isinstance(value, str):
+        text = json.dumps(value, ensure_ascii=False)[1:-1]
+        yield path, text.replace('\\"', '"').replace("\\\\", "\\")
+    else:
+        yield path, json.dumps(value)
+
+
+@given(st.lists(VALUES, min_size=1), st.sampled_from([None, 1, 4]))
+def test_json_is_read_as_python_reads_it(values: list[Any], indent: int | None) -> None:
+    text = json.dumps(values, ensure_ascii=False, indent=indent)
+    done = read(text)
+    assert done.returncode == 0
+    rows = [line.split("\t") for line in done.stdout.decode().split("\n")[:-1]]
+    assert [(path, value) for path, value, _ in rows] == list(flat(values))
+    raw = text.encode()
+    for _, value, place in rows:
+        begin = raw[int(place) - 1 :].decode(errors="replace")
+        assert begin.startswith(('"', value))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[1,]", '{"a":}', "{a:1}", "[1] x", "nul", '"a', "01", '{"a" 1}', "['a']", "[1 2]",
+     '"a\nb"', '"\\x"', "{} {}", "[1}"],
+)  # fmt: skip
+def test_what_is_no_json_is_refused(text: str) -> None:
+    assert read(text).returncode != 0
