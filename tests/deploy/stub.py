@@ -54,7 +54,7 @@ def nothing(state: dict[str, Any], arguments: list[str]) -> int:
 
 def curl(state: dict[str, Any], arguments: list[str]) -> int:
     """A registry answers."""
-    print("{}\n200")
+    print("200")
     return 0
 
 
