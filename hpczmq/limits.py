@@ -190,7 +190,7 @@ spans_per_job_max: Final = 50_000
 spans_kept_max: Final = 200_000
 events_kept_max: Final = 2_000
 #: So many of them may be about nodes of another version, whatever they call themselves.
-refused_kept_max: Final = 100
+refusals_kept_max: Final = 100
 #: The last lines that a worker printed during an attempt, and how much of each.
 log_lines_max: Final = 50
 log_line_chars_max: Final = 200

@@ -64,12 +64,14 @@ class Registry:
             sys.exit(f"catalog.sh: {self.url}: does not answer ({error}): registry/start.sh")
 
     def all_of(self, path: str, key: str) -> Iterator[str]:
-        """A list that comes in pages."""
+        """A list that comes in pages, perhaps smaller ones than were asked for. A registry that
+        knows none says all of it each time.
+        """
         last = ""
-        while page := json.loads(self.get(f"{path}?n={PAGE}{last and f'&last={last}'}"))[key] or []:
-            yield from page
-            if len(page) < PAGE:
+        while page := json.loads(self.get(f"{path}?n={PAGE}{last and f'&last={last}'}"))[key]:
+            if page[-1] == last:
                 return
+            yield from page
             last = page[-1]
 
     def row(self, name: str, tag: str) -> tuple[str, ...]:
@@ -105,10 +107,14 @@ def main() -> None:
             registry.row(name, tag) for tag in sorted(registry.all_of(f"{name}/tags/list", "tags"))
         ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:  # who reads has seen enough (head); what is left goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

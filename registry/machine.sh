@@ -163,7 +163,7 @@ take_secrets() {
 }
 
 say "$what: trusts $HPC_REGISTRY"
-"$registry_folder/trust.sh" ${dry:+--dry-run}
+bash "$registry_folder/trust.sh" ${dry:+--dry-run}
 say "$what: settings in $folder"
 if [ -z "$dry" ]; then
     (umask 022 && mkdir -p "$folder")
@@ -175,7 +175,7 @@ run "${here[@]}" pull --quiet "${services[@]}" ||
     fail "$HPC_REGISTRY: the images can't be pulled: push them there (registry/push.sh), and let this machine reach it"
 say "$what: secrets"
 case $what in
-    master | memorias) "$root/dockerfiles/keys.sh" ${dry:+--dry-run} ;;
+    master | memorias) bash "$root/dockerfiles/keys.sh" ${dry:+--dry-run} ;;
     slave) [ -n "$dry" ] || take_secrets ;;
 esac
 [ -z "$dry" ] || exit 0

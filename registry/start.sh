@@ -44,5 +44,5 @@ if [ -n "$remove" ]; then
 fi
 run "${compose_command[@]}" "${files[@]}" -p "$project" up -d ||
     fail "$HPC_REGISTRY: the registry does not start there: it must be an address of this host (for the machines' network: bring one of them up first), and its port free; HPC_REGISTRY names another"
-[ -n "$dry" ] || until_well 60 "the registry at $HPC_REGISTRY" registry_url
+[ -n "$dry" ] || until_well "${HPC_READY_S:-60}" "the registry at $HPC_REGISTRY" registry_url
 done_is "the registry is at $HPC_REGISTRY"

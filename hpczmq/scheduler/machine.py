@@ -216,7 +216,7 @@ class Scheduler:
         reason = _cut(f"{reason}{PROTOCOL}: install the same version")
         self._send(peer, Reject(0, "protocol", reason))
         known = [one.text for one in state.happenings if one.kind == "refused"]
-        is_news = reason not in known and len(known) < limits.refused_kept_max
+        is_news = reason not in known and len(known) < limits.refusals_kept_max
         if is_news and hello.role in (Role.SLAVE, Role.MEMORIA):
             chronicle.note(state, "refused", reason, node=hello.name)
 

@@ -140,14 +140,14 @@ def test_the_main_algorithms_give_what_they_give_everywhere(host: Host, tmp_path
         path = f"/var/lib/hpczmq/results/{one['name']}/job.json"
         digests.add(json.loads(host.says("cat", path))["digest"])
     assert len(digests) == 1
-    there = {"HPCZMQ_KEYS": "off", "PATH": "/usr/bin:/bin", "HOME": "/root"}
+    there = {"HPCZMQ_KEYS": "off", "PATH": "/usr/bin:/bin", "HOME": "/srv"}
     command = [f"{name}={text}" for name, text in there.items()]
-    host.write("/root/alone.jsonl", lines)
+    host.write("/srv/alone.jsonl", lines)
     host.says(
-        "env", "-i", *command, "/opt/hpczmq/bin/hpczmq", "run", "/root/alone.jsonl", "--out",
-        "/root/alone",
+        "env", "-i", *command, "/opt/hpczmq/bin/hpczmq", "run", "/srv/alone.jsonl", "--out",
+        "/srv/alone",
     )  # fmt: skip
-    alone = json.loads(host.says("cat", "/root/alone/as-Secuencial/job.json"))
+    alone = json.loads(host.says("cat", "/srv/alone/as-Secuencial/job.json"))
     assert digests == {alone["digest"]}
 
 

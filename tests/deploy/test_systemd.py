@@ -204,3 +204,7 @@ def test_the_help_tells_every_option() -> None:
     options = set(re.findall(r"^ +(?:-h \| )?(--[a-z-]+)\)", text, re.MULTILINE))
     assert {"--from", "--purge", "--dry-run", "--help"} == options
     assert all(option in told for option in options)
+
+
+def test_the_example_for_slurm_passes_shellcheck() -> None:
+    tool("shellcheck", "examples/slurm.sbatch")

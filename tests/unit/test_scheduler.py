@@ -100,11 +100,11 @@ def test_a_client_of_another_protocol_is_told_so_itself_and_is_no_event(world: W
 
 
 def test_strangers_of_another_protocol_do_not_fill_the_events(world: World) -> None:
-    strangers = 2 * limits.refused_kept_max
+    strangers = 2 * limits.refusals_kept_max
     for number in range(strangers):
         world.say(b"%d" % number, slave_hello(f"s{number}", protocol=3))
     assert len(world.take(Reject)) == strangers
-    assert len(world.take(Note)) == len(world.state.happenings) == limits.refused_kept_max
+    assert len(world.take(Note)) == len(world.state.happenings) == limits.refusals_kept_max
 
 
 def test_a_master_does_not_join_a_master(world: World) -> None:
