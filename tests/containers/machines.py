@@ -45,7 +45,6 @@ class Machines(Cluster):
 
     def open(self) -> None:
         """The network, the registry in it, and the first two machines."""
-        # No file beside compose.yaml says which network: one of these machines has no use for it.
         docker("network", "create", "--subnet", f"{self.net}.0/24", "--gateway", f"{self.net}.1",
                self.network)  # fmt: skip
         docker("network", "connect", "--ip", f"{self.net}.2", self.network, self._registry())

@@ -1,4 +1,4 @@
-"""Machines by Vagrant, without one: what the Vagrantfile says, what provisioning does."""
+"""Machines by Vagrant, without one: what the Vagrantfile says, what slaves ask."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ FOLDER: Final = ROOT / "deploy" / "vagrant"
 STUB: Final = Path(__file__).with_name("vagrant_stub.rb")
 TOKEN: Final = "a" * 32
 FINGERPRINT: Final = "b" * 64
-#: What provisioning uses of any Debian.
-TOOLS: Final = ("bash", "cat", "chmod", "cp", "env", "mkdir", "mv", "rm", "sh")
 
 
 def ruby(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -230,135 +228,3 @@ def test_a_machine_that_is_destroyed_has_its_key_revoked() -> None:
     assert came["told"] == ["the key esclavo1 is revoked"]
     gone = asked("site.maestro.up = false; Hpczmq.forget(site.slave); site.report")
     assert (gone["maestro"], gone["told"]) == ([], [])
-
-
-# --- Scripts on a machine -----------------------------------------------------------------------
-
-
-class Box:
-    """A machine: an empty PATH but for the tools of any Debian and stand-ins that note calls."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.bin = folder / "bin"
-        self.calls = folder / "calls"
-        self.bin.mkdir()
-        self.calls.touch()
-        for tool in TOOLS:
-            (self.bin / tool).symlink_to(f"/bin/{tool}")
-
-    def has(self, name: str, does: str = "exit 0") -> None:
-        """Have a program."""
-        path = self.bin / name
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >>"{self.calls}"\n{does}\n')
-        path.chmod(0o755)
-
-    def did(self) -> list[str]:
-        """What was called since the last time."""
-        lines = self.calls.read_text().splitlines()
-        self.calls.write_text("")
-        return lines
-
-    def run(self, script: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """Run a script of provisioning there."""
-        return subprocess.run(
-            ["/bin/bash", str(FOLDER / script), *arguments], check=False, capture_output=True,
-            text=True, stdin=subprocess.DEVNULL, timeout=60,
-            env={"PATH": str(self.bin), "HPC_FOLDER": str(self.folder / "opt"),
-                 "HPC_BROUGHT": str(self.folder / "brought"), "HPC_REGISTRY": "h:5000", **env},
-        )  # fmt: skip
-
-    def bring(self, text: str = "echo") -> None:
-        """What Vagrant brings."""
-        (self.folder / "brought/registry").mkdir(parents=True)
-        script = f'#!/bin/bash\n{text} "machine.sh $*"\n'
-        (self.folder / "brought/registry/machine.sh").write_text(script)
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    """A machine."""
-    return Box(tmp_path)
-
-
-def test_docker_comes_from_the_distribution(box: Box) -> None:
-    box.has("apt-get")
-    box.has("systemctl")
-    assert box.run("docker.sh").returncode == 0
-    update, install, start = box.did()
-    assert update.endswith(" update")
-    assert install.endswith(
-        "install --no-install-recommends docker.io docker-compose iptables python3 curl"
-        " ca-certificates"
-    )
-    assert start == "systemctl enable --quiet --now docker"
-
-
-@pytest.mark.parametrize("compose", ["docker", "docker-compose"])
-def test_docker_that_is_there_stays(box: Box, compose: str) -> None:
-    box.has("docker", "exit 0" if compose == "docker" else "exit 1")
-    box.has("docker-compose")
-    box.has("apt-get")
-    box.has("systemctl")
-    ran = box.run("docker.sh")
-    assert (ran.returncode, ran.stdout) == (0, "docker: is there already\n")
-    assert not [call for call in box.did() if call.startswith("apt-get")]
-
-
-@pytest.mark.parametrize(
-    ("missing", "fails", "says"),
-    [
-        ("apt-get", "", "apt-get: not found: HPC_BOX must be a Debian"),
-        ("", "update", "apt-get update: failed: this machine must reach the packages"),
-        ("", "install", "apt-get install docker.io docker-compose: failed"),
-    ],
-)
-def test_a_machine_without_packages_says_so(box: Box, missing: str, fails: str, says: str) -> None:
-    box.has("systemctl")
-    if not missing:
-        box.has("apt-get", f'case " $* " in *" {fails} "*) exit 100 ;; esac')
-    ran = box.run("docker.sh")
-    assert ran.returncode == 1
-    assert ran.stderr.startswith(f"docker.sh: {says}")
-    assert not [call for call in box.did() if call.startswith("systemctl")]
-
-
-def test_a_node_starts_from_what_was_brought_and_again_without(box: Box) -> None:
-    box.has("curl", "echo 200")
-    box.bring()
-    for _ in range(2):
-        ran = box.run("node.sh", "slave")
-        assert (ran.returncode, ran.stdout) == (0, "machine.sh slave\n"), ran.stderr
-        assert not (box.folder / "brought").exists()
-    box.bring("echo new")
-    assert box.run("node.sh", "slave").stdout == "new machine.sh slave\n"
-    assert sorted(path.name for path in (box.folder / "opt").iterdir()) == ["deploy"]
-
-
-def test_a_node_waits_for_the_registry_and_says_so(box: Box) -> None:
-    box.bring()
-    box.has("curl", f'[ -e "{box.folder}/up" ] && echo 200')
-    box.has("sleep", f'echo >"{box.folder}/up"')
-    ran = box.run("node.sh", "master", HPC_WAIT_S="30")
-    assert ran.stdout.splitlines() == [
-        "waits up to 30 s for the registry h:5000: on the host, registry/start.sh starts it",
-        "machine.sh master",
-    ]
-
-
-def test_a_node_without_a_registry_fails_with_the_remedy(box: Box) -> None:
-    box.bring()
-    box.has("curl", "exit 7")
-    box.has("sleep")
-    ran = box.run("node.sh", "master", HPC_WAIT_S="0")
-    assert ran.returncode == 1
-    assert ran.stderr == (
-        "node.sh: h:5000: no registry answers there after 0 s: on the host run registry/start.sh,"
-        " or name it with HPC_REGISTRY; then vagrant provision\n"
-    )
-
-
-def test_a_node_that_was_brought_nothing_says_so(box: Box) -> None:
-    ran = box.run("node.sh", "slave")
-    assert ran.returncode == 1
-    assert ran.stderr.endswith("deploy: is not here: run vagrant provision\n")
