@@ -116,7 +116,7 @@ for role in slave memoria; do
         continue
     fi
     say "$secrets/$role.token: makes it"
-    inside hpczmq keys token --role "$role" --expires 365d --uses 1000 | head -n 1 |
+    inside hpczmq keys token --role "$role" --expires 365d --uses 1000 | sed -n 1p |
         keep "$role.token" 444
 done
 say "$secrets/admin.key: writes it"
