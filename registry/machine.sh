@@ -113,6 +113,8 @@ HPC_SLAVE_CPUS=$(setting HPC_SLAVE_CPUS "$(nproc)")
 HPC_SLAVE_MEMORY=$(setting HPC_SLAVE_MEMORY "$(awk '/^MemTotal:/ { print int($2 / 1024) - 128 }' /proc/meminfo)m")
 export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY
 need_docker
+# The older Compose warns of each secret of services that are not for this machine.
+[ "${compose_command[0]}" = docker ] || compose_command+=(--log-level ERROR)
 
 here=("${compose_command[@]}" --project-directory "$folder" -f "$folder/compose.yaml" -p "$COMPOSE_PROJECT_NAME")
 
