@@ -43,7 +43,7 @@ setting() {
     local line=''
     if [ -n "${!1:-}" ]; then echo "${!1}"; return; fi
     [ ! -f "$env_file" ] || line=$(grep -E "^$1=" "$env_file" | tail -n 1) || true
-    line=${line#*=}
+    line=${line#*=} line=${line%$'\r'} # as Windows ends lines
     echo "${line:-$2}"
 }
 

@@ -163,7 +163,7 @@ def _from_environ(environ: Mapping[str, str]) -> list[_Given]:
         given.append(("MEMORIA_NODE", "number", digits))
     for name in _IN_FILES:
         variable = f"HPCZMQ_{name.upper()}_FILE"
-        if environ.get(variable):
+        if environ.get(variable) and variable.removesuffix("_FILE") not in environ:
             text = _text_of(variable, Path(environ[variable]))
             given.append((f"{variable} ({environ[variable]})", name, text))
     variables = {name: f"HPCZMQ_{name.upper()}" for name in _KINDS}

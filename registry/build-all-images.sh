@@ -31,7 +31,8 @@ if git -C "$root" rev-parse HEAD >/dev/null 2>&1; then
     SOURCE_DATE_EPOCH=$(git -C "$root" show -s --format=%ct HEAD)
     export SOURCE_DATE_EPOCH
     # What the images are built from; a changed page of the documentation makes no other image.
-    git -C "$root" diff --quiet HEAD -- hpczmq kernels nodes cli.py dockerfiles constraints-run.txt pyproject.toml setup.py ||
+    [ -z "$(git -C "$root" status --porcelain -- hpczmq kernels nodes cli.py dockerfiles .dockerignore \
+        constraints-run.txt pyproject.toml setup.py MANIFEST.in README.md LICENSE)" ] ||
         revision=$revision-dirty
 fi
 for role in "${roles[@]}"; do

@@ -52,7 +52,7 @@ no_jobs() {
     # shellcheck disable=SC2016 # the shell in the container puts it in
     jobs=$(in_master sh -c 'hpczmq jobs --json | python3 -c "$0"' 'import json, sys
 print(*[j["id"] for j in json.load(sys.stdin) if j["state"] in ("queued", "running")])') ||
-        fail 'the master does not tell its jobs: see its log, and try again'
+        fail 'the master does not tell its jobs: see its log, and try again; or stop it first'
     [ -z "$jobs" ] || fail "jobs run or wait, and would be gone with this master ($jobs): wait for them (hpczmq jobs), or cancel them, and try again"
 }
 

@@ -47,6 +47,9 @@ run() {
 # What this host's cluster goes by: Compose and keys.sh read it, too.
 env_file=${HPC_ENV_FILE:-$root/dockerfiles/.env}
 
+# Machines are another cluster: what goes there is told nothing of this host's.
+other_cluster() { env_file=''; }
+
 # A variable's value: the environment's, else that of the file, else the default.
 setting() {
     local line=''
@@ -76,6 +79,7 @@ source_version() {
 
 # The settings that all have in common, checked and exported: compose.yaml reads them, too.
 settings() {
+    local registry_given=${HPC_REGISTRY:-}
     HPC_REGISTRY=$(setting HPC_REGISTRY "${1:-192.168.56.1:5000}")
     # Not what runs here: what is to come, which is what the source is.
     HPC_VERSION=${HPC_VERSION:-$(source_version)}
@@ -89,6 +93,9 @@ settings() {
     check HPC_VERSION '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$' 'a tag: letters, digits, dots and dashes'
     check HPC_NET '^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$' 'three numbers, like 192.168.56'
     check HPC_SLAVES '^[1-9][0-9]{0,2}$' '1..999'
+    check MAESTRO_IP '^[A-Za-z0-9.-]+$' 'an address'
+    [ -n "${registry_given:-}" ] || [ "$HPC_REGISTRY" = "${1:-192.168.56.1:5000}" ] ||
+        echo "$program: the registry is $HPC_REGISTRY, as $env_file says; HPC_REGISTRY names another" >&2
     export HPC_REGISTRY HPC_VERSION HPC_NET HPC_SLAVES HPC_SECRETS MAESTRO_IP COMPOSE_PROJECT_NAME
 }
 

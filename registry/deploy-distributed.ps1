@@ -49,6 +49,21 @@ param(
 Set-StrictMode -Version 2
 $ErrorActionPreference = "Stop"
 
+function Stop-Deployment {
+    param([string]$Message)
+    [Console]::Error.WriteLine("deploy-distributed.ps1: $Message")
+    exit 1
+}
+
+# They become parts of commands that root runs on the machines.
+function Assert-Value {
+    param([string]$Name, [string]$Value, [string]$Pattern, [string]$Must)
+    if ($Value -notmatch $Pattern) {
+        [Console]::Error.WriteLine("deploy-distributed.ps1: $Name = ${Value}: must be $Must")
+        exit 2
+    }
+}
+
 $Root = Split-Path -Parent $PSScriptRoot
 $Net = if ($env:HPC_NET) { $env:HPC_NET } else { "192.168.56" }
 if (-not $Registry) {
@@ -75,11 +90,12 @@ if ($Identity) {
     $Options += @("-i", $Identity)
 }
 
-function Stop-Deployment {
-    param([string]$Message)
-    [Console]::Error.WriteLine("deploy-distributed.ps1: $Message")
-    exit 1
+Assert-Value -Name "Registry" -Value $Registry -Pattern '^[A-Za-z0-9.-]+:[0-9]+$' -Must "HOST:PORT"
+Assert-Value -Name "Version" -Value $Version -Pattern '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$' -Must "a tag"
+foreach ($Address in @($Master) + $Slaves) {
+    Assert-Value -Name "address" -Value $Address -Pattern '^[A-Za-z0-9.-]+$' -Must "an address"
 }
+Assert-Value -Name "User" -Value $User -Pattern '^[A-Za-z0-9_][A-Za-z0-9_.-]*$' -Must "a user's name"
 
 # Say a command and run it; only say it in a dry run.
 function Invoke-Native {
@@ -124,7 +140,8 @@ if (-not $DryRun) {
         Invoke-WebRequest -UseBasicParsing -TimeoutSec 5 -Uri "http://$Registry/v2/" | Out-Null
     }
     catch {
-        if (-not $_.Exception.Response) {
+        # Whatever it answers, it is there. PowerShell 7 has no such property when nobody does.
+        if (-not $_.Exception.PSObject.Properties["Response"]) {
             Stop-Deployment "${Registry}: no registry answers there: start it (registry/start.sh), or name it with -Registry"
         }
     }
@@ -207,9 +224,9 @@ $Key = (& ssh @Arguments) -join "`n"
 if ($LASTEXITCODE -ne 0) {
     Stop-Deployment "${Master}: does not give the admin's key: see above"
 }
-$KeyFile = Join-Path $Secrets "admin.key"
+$KeyFile = Join-Path $Secrets "admin-$Master.key"
 # Without the mark that PowerShell 5.1 begins a file with.
 [IO.File]::WriteAllText($KeyFile, "$Key`n")
 Invoke-There -Address $Master -Command (Get-MachineCommand -Name "maestro" -What "status") -Remedy "${Master}: does not tell how the cluster is"
-Write-Output "use it from here: HPCZMQ_KEY=$KeyFile hpczmq status --master $Master"
+Write-Output "use it from Linux (chmod 600 first): HPCZMQ_KEY=$KeyFile hpczmq status --master $Master"
 exit 0

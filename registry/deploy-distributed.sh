@@ -23,6 +23,7 @@ TEXT
 option() { return 1; }
 
 options "$@"
+other_cluster
 settings 192.168.56.1:5000 1
 source "$registry_folder/over-ssh.sh"
 
@@ -55,7 +56,8 @@ say "[7/7] waits until each slave is ready, and takes the admin's key"
 for number in $(seq ${#slaves[@]}); do
     until_well "${HPC_READY_S:-120}" "esclavo$number is ready" ask_machine "$MAESTRO_IP" "esclavo$number" ready
 done
-(umask 077 && mkdir -p "$HPC_SECRETS" && ask_on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" </dev/null >"$HPC_SECRETS/admin.key") ||
+key=$HPC_SECRETS/admin-$MAESTRO_IP.key
+(umask 077 && mkdir -p "$HPC_SECRETS" && ask_on "$MAESTRO_IP" "sudo -n cat /opt/hpczmq/secrets/admin.key" </dev/null >"$key.new" && mv "$key.new" "$key") ||
     fail "$MAESTRO_IP: does not give the admin's key: see above"
 ask_machine "$MAESTRO_IP" maestro status
-say "use it from here: HPCZMQ_KEY=$HPC_SECRETS/admin.key hpczmq status --master $MAESTRO_IP"
+say "use it from here: HPCZMQ_KEY=$key hpczmq status --master $MAESTRO_IP"

@@ -36,7 +36,10 @@ say "[3/5] keys"
 "$root/dockerfiles/keys.sh" "${dry_run[@]+"${dry_run[@]}"}"
 say "[4/5] the cluster"
 export COMPOSE_PROFILES=one-host
+# Docker takes no more processors than there are.
+[ "$(docker info --format '{{.NCPU}}')" != 1 ] || export HPC_MASTER_CPUS=1.0
 [ -n "$dry" ] || remember COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_NET HPC_SECRETS
+[ -n "$dry" ] || [ -z "${HPC_MASTER_CPUS:-}" ] || remember HPC_MASTER_CPUS
 run "${one_host[@]}" pull --quiet ||
     fail "$HPC_REGISTRY: the images can't be pulled: what went wrong stands above (registry/trust.sh, if Docker speaks of HTTPS)"
 run "${one_host[@]}" up -d --scale "slave=$HPC_SLAVES" ||

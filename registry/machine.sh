@@ -105,13 +105,17 @@ esac
 # network has (RFC 2544).
 HPC_NET=198.18.0
 kept=(COMPOSE_PROJECT_NAME COMPOSE_PROFILES HPC_REGISTRY HPC_VERSION HPC_SECRETS MAESTRO_IP HPC_NET
-    ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY)
+    ESCLAVO HPC_MASTER_CPUS HPC_MASTER_MEMORY HPC_SLAVE_CPUS HPC_SLAVE_MEMORY)
 # The machine is the node's: it may have all of it, and Docker takes no more processors than there
-# are. The system keeps 128 MiB, or what a slave takes too much would cost the machine.
-HPC_MASTER_CPUS=$(setting HPC_MASTER_CPUS "$(nproc)")
-HPC_SLAVE_CPUS=$(setting HPC_SLAVE_CPUS "$(nproc)")
-HPC_SLAVE_MEMORY=$(setting HPC_SLAVE_MEMORY "$(awk '/^MemTotal:/ { print int($2 / 1024) - 128 }' /proc/meminfo)m")
-export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_SLAVE_CPUS HPC_SLAVE_MEMORY
+# are. Of memory the system keeps 128 MiB, or what a slave takes too much would cost the machine; and
+# the memorias may have 384 MiB each.
+# Not what the file says: the machine may be another size today.
+HPC_MASTER_CPUS=${HPC_MASTER_CPUS:-$(nproc)}
+HPC_SLAVE_CPUS=${HPC_SLAVE_CPUS:-$(nproc)}
+megabytes=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
+HPC_MASTER_MEMORY=${HPC_MASTER_MEMORY:-$((megabytes - 768 > 256 ? megabytes - 768 : 256))m}
+HPC_SLAVE_MEMORY=${HPC_SLAVE_MEMORY:-$((megabytes - 128))m}
+export COMPOSE_PROFILES ESCLAVO HPC_MASTER_CPUS HPC_MASTER_MEMORY HPC_SLAVE_CPUS HPC_SLAVE_MEMORY
 need_docker
 # The older Compose warns of each secret of services that are not for this machine.
 [ "${compose_command[0]}" = docker ] || compose_command+=(--log-level ERROR)
@@ -174,7 +178,7 @@ if [ -z "$dry" ]; then
 fi
 say "$what: pulls $HPC_VERSION"
 run "${here[@]}" pull --quiet "${services[@]}" ||
-    fail "$HPC_REGISTRY: the images can't be pulled: push them there (registry/push.sh), and let this machine reach it"
+    fail "$HPC_REGISTRY: the images can't be pulled: push them there (registry/push.sh), let this machine reach it, and if it wants a password, docker login $HPC_REGISTRY here, as root"
 say "$what: secrets"
 case $what in
     master | memorias) bash "$root/dockerfiles/keys.sh" ${dry:+--dry-run} ;;
@@ -191,6 +195,9 @@ answers() {
     esac
     "${here[@]}" exec -T "$1" hpczmq ping "127.0.0.1:$port"
 }
+# A master with another image is about to go, and its jobs with it.
+master=$(docker ps --quiet --filter label=com.docker.compose.service=vm-master)
+if [ "$what" = master ] && [ -n "$master" ] && ! runs "$master" "$(image master)"; then no_jobs; fi
 # One after the other: of two memorias one always watches.
 for service in "${services[@]}"; do
     say "$what: starts $service"

@@ -7,6 +7,7 @@ read -r -a more_options <<<"$(setting HPC_SSH_OPTIONS '')"
 ssh_options+=("${more_options[@]+"${more_options[@]}"}")
 read -r -a slaves <<<"${HPC_SLAVE_ADDRESSES:-}"
 if [ ${#slaves[@]} -eq 0 ]; then
+    [ "$HPC_SLAVES" -le 244 ] || fail "HPC_SLAVES = $HPC_SLAVES: must be at most 244: the network has no more addresses behind .10" 2
     for number in $(seq "$HPC_SLAVES"); do slaves+=("$HPC_NET.$((10 + number))"); done
 fi
 machines=("$MAESTRO_IP" "${slaves[@]}")
@@ -33,7 +34,7 @@ reach() {
     local address
     for address in "${machines[@]}"; do
         on "$address" 'sudo -n docker info >/dev/null' </dev/null ||
-            fail "$address: can't be used: let $user in by ssh with a key (HPC_SSH_USER, HPC_SSH_OPTIONS), with sudo without a password, and have Docker run there"
+            fail "$address: can't be used: let $user in by ssh with a key (HPC_SSH_USER, HPC_SSH_OPTIONS) and know that host (ssh-keyscan), with sudo without a password, and have Docker run there"
     done
 }
 

@@ -18,7 +18,8 @@ own machines; each Docker there must be told to trust it (registry/trust.sh). Wi
     mkdir registry/certs; openssl req -x509 -newkey rsa:3072 -nodes -days 825 -subj /CN=registry \
         -addext subjectAltName=IP:192.168.56.1 \
         -keyout registry/certs/registry.key -out registry/certs/registry.crt
-and with a password (apache2-utils has htpasswd; then `docker login 192.168.56.1:5000`):
+and with a password (apache2-utils has htpasswd; then `docker login 192.168.56.1:5000` on
+each machine, as root):
     mkdir registry/auth; htpasswd -Bc registry/auth/htpasswd NAME
 Both are used from the next start on. Variables: HPC_REGISTRY, HPC_REGISTRY_IMAGE (registry:2).
 TEXT
@@ -36,7 +37,7 @@ files=(-f "$registry_folder/compose.yaml")
 [ ! -f "$registry_folder/auth/htpasswd" ] || files+=(-f "$registry_folder/compose.auth.yaml")
 export HPC_REGISTRY_BIND=$HPC_REGISTRY
 # Named after its address: one host may have several.
-project="$COMPOSE_PROJECT_NAME-registry"
+project=$COMPOSE_PROJECT_NAME-registry-${HPC_REGISTRY//[.:]/-}
 
 if [ -n "$remove" ]; then
     run "${compose_command[@]}" "${files[@]}" -p "$project" down --volumes

@@ -12,7 +12,8 @@ slaves one at a time, each when it has ended what it runs, then the memorias. Jo
 result is lost. Nodes that run these images already are left alone.
 
     --distributed  the cluster that deploy-distributed.sh or Vagrant made; without it, this host's
-    --master       the master, too, if no job waits or runs: its jobs end with it
+    --master       the master, too, if no job waits or runs: it forgets those that have ended, and
+                   results that nobody has fetched
     --dry-run      prints what it would do, and does nothing
     --help         this text
 Variables: HPC_REGISTRY, HPC_VERSION, HPC_DRAIN_S: how long a slave may take to end what it runs
@@ -31,7 +32,7 @@ option() {
 }
 
 options "$@"
-if [ -n "$distributed" ]; then settings 192.168.56.1:5000 1; else settings 127.0.0.1:5000; fi
+if [ -n "$distributed" ]; then other_cluster && settings 192.168.56.1:5000 1; else settings 127.0.0.1:5000; fi
 HPC_DRAIN_S=$(setting HPC_DRAIN_S 300)
 HPC_READY_S=${HPC_READY_S:-120}
 check HPC_DRAIN_S '^[0-9]+$' 'whole seconds'
@@ -90,7 +91,8 @@ update_slaves() {
     [ ${#old[@]} -gt 0 ] || say "  nothing to do: they run it already"
     # One that was stopped would be started again instead of a new one.
     for id in $(containers slave exited) $(containers slave created); do
-        run docker rm --volumes "$id" >/dev/null
+        say "  a slave that was stopped is taken away"
+        forget "$id" "$(name_in "$id")"
     done
     for id in "${old[@]+"${old[@]}"}"; do
         # One more first, so that there are never fewer than there were.
@@ -124,16 +126,26 @@ take_back() {
 replace_slave() {
     local host name
     host=$(hostname_of "$1")
+    name=$(name_in "$1")
     if [ -n "$dry" ]; then
         say "  would drain the slave in $host, and then:"
     else
         drain "$host" "$HPC_DRAIN_S"
-        name=$(slave_like "$host") && name=${name%% *} || name=''
     fi
     run docker stop --time 30 "$1" >/dev/null
-    # Its key goes with its volume: nobody is to come with it again.
+    forget "$1" "$name"
+}
+
+# The name of the slave in a container, if the master knows it still.
+name_in() {
+    local told
+    [ -n "$dry" ] || ! told=$(slave_like "$(hostname_of "$1")") || echo "${told%% *}"
+}
+
+# Remove a container that has ended. Its key goes with its volume: nobody is to come with it again.
+forget() {
     run docker rm --volumes "$1" >/dev/null
-    [ -z "${name:-}" ] || in_master hpczmq keys revoke "$name" >/dev/null 2>&1 || true
+    [ -z "$2" ] || in_master hpczmq keys revoke "$2" >/dev/null 2>&1 || true
 }
 
 # A node that is replaced in its place: SERVICE ROLE PORT
@@ -189,7 +201,8 @@ update_distributed() {
             continue
         fi
         machine "$MAESTRO_IP" "esclavo$number" drain </dev/null || fail "esclavo$number: can't be drained: see above"
-        machine "$address" "esclavo$number" slave </dev/null || fail "$address: what went wrong stands above"
+        machine "$address" "esclavo$number" slave </dev/null ||
+            fail "$address: what went wrong stands above; until it is mended the slave gets nothing (hpczmq drain --undo esclavo$number)"
         [ -n "$dry" ] || until_well "$HPC_READY_S" "esclavo$number is ready" there "$MAESTRO_IP" "esclavo$number" ready
     done
     say "[3/4] memorias"

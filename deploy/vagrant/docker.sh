@@ -18,7 +18,11 @@ else
     # Another one may be at work just after the start: the machine's own upgrades.
     apt=(apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
     "${apt[@]}" update >/dev/null || fail 'apt-get update: failed: this machine must reach the packages of its distribution'
-    "${apt[@]}" install --no-install-recommends docker.io docker-compose iptables python3 curl ca-certificates >/dev/null ||
+    # From Debian 13 on the program `docker` is a package of its own.
+    client=''
+    ! apt-cache show docker-cli >/dev/null 2>&1 || client=docker-cli
+    # shellcheck disable=SC2086 # none, or one
+    "${apt[@]}" install --no-install-recommends docker.io $client docker-compose iptables python3 curl ca-certificates >/dev/null ||
         fail 'apt-get install docker.io docker-compose: failed; what it said stands above'
 fi
 systemctl enable --quiet --now docker || fail 'docker: does not start: see journalctl -u docker'

@@ -15,17 +15,17 @@ module Hpczmq
       "HPC_SLAVES" => Rule.new("1", 1..244, "a whole number, 1..244"),
       "HPC_NET" => Rule.new("192.168.56", /\A#{ADDRESS_PART}(\.#{ADDRESS_PART}){2}\z/,
                             "three numbers, like 192.168.56"),
-      "HPC_MASTER_CPUS" => Rule.new("2", 1..256, "a whole number, 1..256"),
+      "HPC_VM_MASTER_CPUS" => Rule.new("2", 1..256, "a whole number, 1..256"),
       # The containers of master and memorias may take 2048 MB; less is enough for small images.
-      "HPC_MASTER_MEMORY" => Rule.new("2048", 1024..1_048_576, "megabytes, 1024..1048576"),
-      "HPC_SLAVE_CPUS" => Rule.new("1", 1..256, "a whole number, 1..256"),
-      "HPC_SLAVE_MEMORY" => Rule.new("1024", 512..1_048_576, "megabytes, 512..1048576"),
+      "HPC_VM_MASTER_MEMORY" => Rule.new("2048", 1024..1_048_576, "megabytes, 1024..1048576"),
+      "HPC_VM_SLAVE_CPUS" => Rule.new("1", 1..256, "a whole number, 1..256"),
+      "HPC_VM_SLAVE_MEMORY" => Rule.new("1024", 512..1_048_576, "megabytes, 512..1048576"),
       "HPC_REGISTRY" => Rule.new("192.168.56.1:5000", /\A[A-Za-z0-9.-]+:\d+\z/, "HOST:PORT"),
       "HPC_VERSION" => Rule.new(nil, /\A[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}\z/,
                                 "a tag: letters, digits, dots and dashes"),
       # VirtualBox and libvirt: any Debian 12 or newer; Docker: what the machines are built from.
       "HPC_BOX" => Rule.new("debian/bookworm64", %r{\A[\w.-]+(/[\w.-]+)?\z}, "a box, like debian/bookworm64"),
-      "HPC_BASE" => Rule.new("debian:bookworm-slim", %r{\A[a-z0-9][\w./:@-]*\z}, "an image with Debian"),
+      "HPC_VM_BASE" => Rule.new("debian:bookworm-slim", %r{\A[a-z0-9][\w./:@-]*\z}, "an image with Debian"),
       # How long a machine waits for the registry, for maestro, for its own node.
       "HPC_WAIT_S" => Rule.new("600", 1..86_400, "seconds, 1..86400"),
     }.freeze
@@ -93,11 +93,15 @@ module Hpczmq
         "HPC_REGISTRY" => self["HPC_REGISTRY"], "HPC_VERSION" => self["HPC_VERSION"],
         "MAESTRO_IP" => "#{self['HPC_NET']}.10", "HPC_WAIT_S" => self["HPC_WAIT_S"].to_s,
       }
-      return shared.merge("HPC_MASTER_CPUS" => self["HPC_MASTER_CPUS"].to_s) if role == "master"
+      if role == "master"
+        # The memorias may have 384 MB each.
+        memory = "#{self['HPC_VM_MASTER_MEMORY'] - 768}m"
+        return shared.merge("HPC_MASTER_CPUS" => self["HPC_VM_MASTER_CPUS"].to_s, "HPC_MASTER_MEMORY" => memory)
+      end
 
       shared.merge(
-        "ESCLAVO" => name, "HPC_SLAVE_CPUS" => self["HPC_SLAVE_CPUS"].to_s,
-        "HPC_SLAVE_MEMORY" => "#{self['HPC_SLAVE_MEMORY'] - 128}m"
+        "ESCLAVO" => name, "HPC_SLAVE_CPUS" => self["HPC_VM_SLAVE_CPUS"].to_s,
+        "HPC_SLAVE_MEMORY" => "#{self['HPC_VM_SLAVE_MEMORY'] - 128}m"
       )
     end
   end

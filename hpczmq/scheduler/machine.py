@@ -215,9 +215,9 @@ class Scheduler:
         reason = f"{hello.name}{theirs} speaks protocol {hello.protocol}, this master{ours} "
         reason = _cut(f"{reason}{PROTOCOL}: install the same version")
         self._send(peer, Reject(0, "protocol", reason))
-        known = [one.text for one in state.happenings if one.kind == "refused"]
-        is_news = reason not in known and len(known) < limits.refusals_kept_max
+        is_news = reason not in state.refusals and len(state.refusals) < limits.refusals_kept_max
         if is_news and hello.role in (Role.SLAVE, Role.MEMORIA):
+            state.refusals.add(reason)
             chronicle.note(state, "refused", reason, node=hello.name)
 
     def _from_slave(

@@ -226,6 +226,8 @@ class ClusterState:
     alarms_max: int = limits.alarms_kept
     #: Slaves that just got a strike.
     struck: set[bytes] = field(default_factory=set)
+    #: Which nodes of another protocol were refused, as it was said: each is an event once.
+    refusals: set[str] = field(default_factory=set)
     #: Attempts with lines of a log, oldest first, and the characters of all these.
     logs: deque[Attempt] = field(default_factory=deque)
     logs_chars: int = 0

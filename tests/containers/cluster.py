@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ class Site:
         self.base = base
         self.folder = folder
         self.registry = f"127.0.0.1:{_free_port()}"
+        self.registry_project = re.sub(r"[.:]", "-", f"{PROJECT}-registry-{self.registry}")
         self.net = free_net()
         self.compose = compose()
         self.revision = run("git", "rev-parse", "HEAD")
@@ -71,14 +73,16 @@ class Site:
         for role in ROLES:
             for name in self.tags(role):
                 docker("pull", "-q", name, timeout_s=BUILD_S)
+            versions = {facts("image", name)["Id"] for name in self.tags(role)}
+            assert len(versions) == 1, f"{role}: latest is another image than {__version__}"
 
-    def image(self, role: str, version: str = "latest") -> str:
+    def image(self, role: str, version: str = __version__) -> str:
         """The name of an image in the registry."""
         return f"{self.registry}/hpczmq-{role}:{version}"
 
     def tags(self, role: str) -> list[str]:
         """All the names of an image."""
-        return [self.image(role), self.image(role, __version__)]
+        return [self.image(role), self.image(role, "latest")]
 
     def script(self, path: str, *arguments: str, timeout_s: float = 120.0, **env: str) -> str:
         """What a script of the repository prints."""

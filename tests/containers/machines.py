@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.containers.cluster import PREFIX, PROJECT, Cluster, Site
+from tests.containers.cluster import PREFIX, Cluster, Site
 from tests.containers.engine import docker, facts, free_net, run
 from tests.debian import installed
 
@@ -56,7 +56,7 @@ class Machines(Cluster):
             raise
 
     def _registry(self) -> str:
-        label = f"label=com.docker.compose.project={PROJECT}-registry"
+        label = f"label=com.docker.compose.project={self.site.registry_project}"
         return docker("ps", "--quiet", "--filter", label)
 
     def vagrant(self, *arguments: str, **env: str) -> str:

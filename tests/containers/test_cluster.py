@@ -132,7 +132,10 @@ def test_an_update_goes_through_while_jobs_run(two_slaves: Cluster, next_images:
     after = {facts("container", one)["Image"] for one in two_slaves.containers("slave")}
     assert len(two_slaves.containers("slave")) == 2, said
     assert not after & set(before.values()), said
-    assert "nothing" in site.script("registry/update.sh", HPC_VERSION=next_images).lower()
+    running = sorted(two_slaves.containers("slave"))
+    again = site.script("registry/update.sh", HPC_VERSION=next_images)
+    assert again.count("nothing to do") == 3, "slaves, memoria1, memoria2"
+    assert sorted(two_slaves.containers("slave")) == running
 
 
 def test_a_memoria_keeps_its_history_when_it_starts_again(two_slaves: Cluster) -> None:

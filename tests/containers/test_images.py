@@ -25,7 +25,6 @@ def test_an_image_is_small_and_says_what_it_is(site: Site, role: str) -> None:
     assert labels["org.opencontainers.image.title"] == f"hpczmq-{role}"
     assert labels["org.opencontainers.image.version"] == __version__
     assert labels["org.opencontainers.image.revision"].startswith(site.revision)
-    assert docker("image", "inspect", "-f", "{{.Id}}", site.image(role, __version__)) == image["Id"]
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -40,7 +39,8 @@ def test_an_image_runs_on_a_root_that_nobody_can_write(site: Site, role: str) ->
     assert docker(*locked, site.image(role), "--version") == f"hpczmq {__version__}"
     look = docker(
         *locked, "--entrypoint", "sh", site.image(role), "-c",
-        "id -u; command -v gcc cc pip; touch /opt/x /etc/x 2>/dev/null && echo writable; true",
+        "id -u; for name in gcc cc ld; do command -v $name; done; ls /opt/hpczmq/bin/pip*;"
+        " for folder in / /opt /etc /usr; do touch $folder/x && echo $folder; done; true",
     )  # fmt: skip
     assert look == "10001", "no root, no compiler, no pip, nothing to write to"
 

@@ -304,7 +304,7 @@ def test_machines_are_deployed_in_order_and_the_token_goes_by_standard_input(hos
     ]  # fmt: skip
     assert all(" -i key " in line for line in ran.did if line.startswith(("ssh", "scp")))
     assert "the-token" not in "\n".join(ran.called) + ran.out, "who lists processes would see it"
-    key = host.root / "dockerfiles/secrets/admin.key"
+    key = host.root / "dockerfiles/secrets/admin-192.168.56.10.key"
     assert key.stat().st_mode & 0o077 == 0
 
 

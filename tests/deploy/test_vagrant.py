@@ -69,8 +69,8 @@ def test_without_variables_it_is_the_cluster_that_was() -> None:
 
 def test_variables_say_how_many_how_large_and_where() -> None:
     machines = said(
-        HPC_SLAVES="3", HPC_NET="10.1.2", HPC_SLAVE_CPUS="4", HPC_SLAVE_MEMORY="4096",
-        HPC_MASTER_MEMORY="8192", HPC_BOX="generic/debian12", HPC_VERSION="9.9",
+        HPC_SLAVES="3", HPC_NET="10.1.2", HPC_VM_SLAVE_CPUS="4", HPC_VM_SLAVE_MEMORY="4096",
+        HPC_VM_MASTER_MEMORY="8192", HPC_BOX="generic/debian12", HPC_VERSION="9.9",
     )["machines"]  # fmt: skip
     assert list(machines) == ["maestro", "esclavo1", "esclavo2", "esclavo3"]
     last = machines["esclavo3"]
@@ -105,13 +105,13 @@ def test_machines_that_are_there_are_not_forgotten(tmp_path: Path) -> None:
         ("HPC_SLAVES", "two", "a whole number, 1..244"),
         ("HPC_NET", "192.168.56.0", "three numbers, like 192.168.56"),
         ("HPC_NET", "192.168.256", "three numbers, like 192.168.56"),
-        ("HPC_MASTER_CPUS", "0", "a whole number, 1..256"),
-        ("HPC_MASTER_MEMORY", "2g", "megabytes, 1024..1048576"),
-        ("HPC_SLAVE_MEMORY", "511", "megabytes, 512..1048576"),
+        ("HPC_VM_MASTER_CPUS", "0", "a whole number, 1..256"),
+        ("HPC_VM_MASTER_MEMORY", "2g", "megabytes, 1024..1048576"),
+        ("HPC_VM_SLAVE_MEMORY", "511", "megabytes, 512..1048576"),
         ("HPC_REGISTRY", "registry", "HOST:PORT"),
         ("HPC_VERSION", "a b", "a tag: letters, digits, dots and dashes"),
         ("HPC_BOX", "https://a/b", "a box, like debian/bookworm64"),
-        ("HPC_BASE", "--pull", "an image with Debian"),
+        ("HPC_VM_BASE", "--pull", "an image with Debian"),
         ("HPC_WAIT_S", "-1", "seconds, 1..86400"),
     ],
 )
@@ -122,7 +122,7 @@ def test_a_bad_value_is_named_with_what_it_must_be(name: str, value: str, must: 
 
 
 def test_all_bad_values_are_told_at_once() -> None:
-    done = ruby('load "Vagrantfile"', HPC_SLAVES="x", HPC_SLAVE_CPUS="y")
+    done = ruby('load "Vagrantfile"', HPC_SLAVES="x", HPC_VM_SLAVE_CPUS="y")
     assert len(done.stderr.splitlines()) == 2
 
 

@@ -62,6 +62,8 @@ def test_what_a_node_joins_by_may_stand_in_files(tmp_path: Path) -> None:
     assert (made.token, made.fingerprint) == ("abc", "0" * 64)
     assert load({}, environ | {"HPCZMQ_TOKEN": "other"}).token == "other"
     assert load({}, {"HPCZMQ_TOKEN_FILE": ""}).token == ""
+    absent = {"HPCZMQ_TOKEN_FILE": str(tmp_path / "absent")}
+    assert load({}, {**absent, "HPCZMQ_TOKEN": "other"}).token == "other", "not even looked at"
 
 
 def test_a_file_of_a_secret_that_cannot_be_used_is_named(tmp_path: Path) -> None:
