@@ -21,7 +21,7 @@ from tests.containers.engine import (
     compose,
     docker,
     facts,
-    free_net,
+    nets,
     registry_image,
     run,
 )
@@ -31,6 +31,8 @@ ROLES: Final = ("master", "slave", "memoria")
 #: The project of Compose: another one than a cluster that somebody has here.
 PREFIX: Final = "hpczmq-tests"
 PROJECT: Final = f"{PREFIX}-{os.getpid()}"
+#: What the engine says of a network that another one has.
+TAKEN: Final = ("Address already in use", "Pool overlaps")
 #: A slave of a container that is busy starting others may take so long to be ready.
 READY_S: Final = 120.0
 
@@ -48,7 +50,6 @@ class Site:
         self.folder = folder
         self.registry = f"127.0.0.1:{_free_port()}"
         self.registry_project = re.sub(r"[.:]", "-", f"{PROJECT}-registry-{self.registry}")
-        self.net = free_net()
         self.compose = compose()
         self.revision = run("git", "rev-parse", "HEAD")
         #: What the scripts go by.
@@ -56,7 +57,6 @@ class Site:
             "HPC_BASE": base,
             "HPC_REGISTRY": self.registry,
             "HPC_REGISTRY_IMAGE": registry_image(base),
-            "HPC_NET": self.net,
             "HPC_SECRETS": str(folder / "secrets"),
             "HPC_ENV_FILE": str(folder / ".env"),
             "HPC_SLAVES": "2",
@@ -103,7 +103,7 @@ class Cluster:
         self.site = site
         #: Where results go.
         self.out = folder
-        self.address = f"{site.net}.10"
+        self.address = ""
         self.key = str(folder.parent / "none")
 
     # --- Compose ------------------------------------------------------------------------------
@@ -117,7 +117,15 @@ class Cluster:
         """Make the keys, start everything, wait until it is there."""
         self.site.script("dockerfiles/keys.sh")
         self.key = f"{self.site.env['HPC_SECRETS']}/admin.key"
-        self.compose("up", "-d", "--scale", "slave=2")
+        for net in nets():
+            self.site.env["HPC_NET"], self.address = net, f"{net}.10"
+            try:
+                self.compose("up", "-d", "--scale", "slave=2")
+                break
+            except AssertionError as error:  # somebody may have taken it this moment
+                if not any(words in str(error) for words in TAKEN):
+                    raise
+                self.close()
         self.until_ready(2)
 
     def scale(self, slaves: int) -> None:

@@ -177,12 +177,11 @@ def compose() -> list[str]:
     return ["docker-compose"]
 
 
-def free_net() -> str:
-    """The network of the README, if it is free here, or one beside it."""
-    routes = run("ip", "-o", "route", "show")
+def nets() -> Iterator[str]:
+    """The network of the README, and those beside it, as far as they are free here."""
     for number in range(56, 90):
-        if f"192.168.{number}." not in routes:
-            return f"192.168.{number}"
+        if f"192.168.{number}." not in run("ip", "-o", "route", "show"):
+            yield f"192.168.{number}"
     pytest.skip("none of 192.168.56.0/24 … 192.168.89.0/24 is free here")
 
 

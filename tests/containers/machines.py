@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.containers.cluster import PREFIX, Cluster, Site
-from tests.containers.engine import docker, facts, free_net, run
+from tests.containers.engine import docker, facts, nets, run
 from tests.debian import installed
 
 #: A machine or two from nothing: half a minute of packages, half a minute of images.
@@ -28,7 +28,7 @@ class Machines(Cluster):
         installed(["vagrant", "ssh", "scp"], ["vagrant", "openssh-client"])
         self.folder = folder
         self.network = f"{PREFIX}-machines-{os.getpid()}"
-        self.net = free_net()
+        self.net = next(nets())
         self.address = f"{self.net}.10"
         self.key = str(folder / "admin.key")
         self.secrets = folder / "secrets"
@@ -37,8 +37,8 @@ class Machines(Cluster):
         #: The host's registry under an address that machines reach.
         self.registry = f"{self.net}.2:5000"
         self.env = {
-            **{name: text for name, text in site.env.items() if name == "HPC_BASE"},
-            "HPC_NET": self.net, "HPC_REGISTRY": self.registry, "HPC_WAIT_S": "300",
+            "HPC_VM_BASE": site.base, "HPC_NET": self.net, "HPC_REGISTRY": self.registry,
+            "HPC_WAIT_S": "300",
             "VAGRANT_HOME": str(folder / "home"), "VAGRANT_DOTFILE_PATH": str(folder / "dotfiles"),
             "VAGRANT_DEFAULT_PROVIDER": "docker", "VAGRANT_CHECKPOINT_DISABLE": "1",
         }  # fmt: skip

@@ -47,6 +47,6 @@ def test_every_command_of_the_page_does_what_it_says(two_slaves: Cluster, folder
 
 def here(cluster: Cluster, line: str) -> str:
     """A command of the page for this engine, this network, and nobody at the keyboard."""
-    program = " ".join(cluster.site.compose)
+    program, net = " ".join(cluster.site.compose), cluster.site.env["HPC_NET"]
     line = line.replace("docker compose exec", "docker compose exec -T")
-    return line.replace("docker compose", program).replace("192.168.56", cluster.site.net)
+    return line.replace("docker compose", program).replace("192.168.56", net)
