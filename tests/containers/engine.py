@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -102,18 +103,17 @@ def engine() -> Iterator[None]:
 
 
 def sweep(prefix: str) -> None:
-    """Take away what runs that were killed have left: projects of Compose, named PREFIX-PID."""
-    label = "com.docker.compose.project"
-    for kind, listed, remove in (
-        ("container", ["--all", "--format", "{{.Names}}"], ["--force", "--volumes"]),
-        ("network", ["--format", "{{.Name}}"], []),
-        ("volume", ["--format", "{{.Name}}"], []),
-    ):
-        for name in docker(kind, "ls", "--filter", f"label={label}", *listed).split():
-            project = (facts(kind, name).get("Config") or facts(kind, name))["Labels"][label]
-            pid = project.removeprefix(f"{prefix}-").partition("-")[0]
-            if project != pid and pid.isdigit() and not psutil.pid_exists(int(pid)):
-                docker(kind, "rm", *remove, name)
+    """Take away what runs that were killed have left: all with names like PREFIX-…PID…."""
+    ours = re.compile(rf"{prefix}-(?:[a-z]+-)*(\d+)")
+    for kind, remove in (
+        ("container", ["rm", "--force", "--volumes"]), ("network", ["rm"]), ("volume", ["rm"]),
+    ):  # fmt: skip
+        named = "{{.Names}}" if kind == "container" else "{{.Name}}"
+        every = ["--all"] if kind == "container" else []
+        for name in docker(kind, "ls", *every, "--format", named).split():
+            found = ours.match(name)
+            if found is not None and not psutil.pid_exists(int(found[1])):
+                docker(kind, *remove, name)
 
 
 def _answers() -> bool:

@@ -144,12 +144,12 @@ def test_a_program_that_the_catalog_needs_is_named(host: Host, program: str) -> 
 
 
 def test_images_are_built_with_their_labels_and_tags(host: Host) -> None:
-    ran = host.run("registry/build-all-images.sh", HPC_BASE="h2-base:1")
+    ran = host.run("registry/build-all-images.sh", HPC_BASE="my-base:1")
     assert ran.code == 0, ran
     assert len(ran.did) == len(ROLES)
     for role, line in zip(ROLES, ran.did, strict=True):
         assert f"--file {host.root}/dockerfiles/{role}.Dockerfile" in line
-        assert f"--build-arg BASE=h2-base:1 --build-arg VERSION={__version__}" in line
+        assert f"--build-arg BASE=my-base:1 --build-arg VERSION={__version__}" in line
         assert "--build-arg REVISION=unknown" in line, "there is no git here"
         assert f"--tag {REGISTRY}/hpczmq-{role}:{__version__}" in line
         assert f"--tag {REGISTRY}/hpczmq-{role}:latest" in line
