@@ -120,7 +120,7 @@ def test_machines_that_have_docker_become_a_cluster_over_ssh(two: Machines) -> N
     }  # fmt: skip
     two.site.script("registry/deploy-distributed.sh", timeout_s=UP_S, **env)
     assert list(two.services("maestro")) == MASTER_VM
-    two.key = str(two.secrets / "admin.key")
+    two.key = str(two.secrets / f"admin-{two.address}.key")
     two.until_ready(1)
     compute(two)
     before = {name: two.services(name) for name in two.names()}
