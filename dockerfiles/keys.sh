@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the keys of the cluster of compose.yaml, and what its nodes join by. The keys are in the
 # master's volume; the master's image makes them, so that the host needs no hpczmq.
-set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../registry/common.sh"
 
 usage() {
     cat <<'TEXT'
@@ -23,45 +23,27 @@ beside this script is read for those that are not set.
 TEXT
 }
 
-fail() { echo "keys.sh: $1" >&2; exit "${2:-1}"; }
-
-renew='' dry=''
-for argument in "$@"; do
-    case $argument in
-        --renew) renew=yes ;;
-        --dry-run) dry=yes ;;
-        -h | --help) usage; exit 0 ;;
-        *) usage >&2; fail "$argument: is no option" 2 ;;
-    esac
-done
-
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-env_file=${HPC_ENV_FILE:-$here/.env}
-
-# A variable's value: the environment's, else that of .env, else the default.
-setting() {
-    local line=''
-    if [ -n "${!1:-}" ]; then echo "${!1}"; return; fi
-    [ ! -f "$env_file" ] || line=$(grep -E "^$1=" "$env_file" | tail -n 1) || true
-    line=${line#*=} line=${line%$'\r'} # as Windows ends lines
-    echo "${line:-$2}"
+renew=''
+option() {
+    [ "$1" = --renew ] || return 1
+    renew=yes
 }
 
+options "$@"
+here=$root/dockerfiles
 image=$(setting HPC_REGISTRY 192.168.56.1:5000)/hpczmq-master:$(setting HPC_VERSION latest)
 project=$(setting COMPOSE_PROJECT_NAME hpczmq)
 secrets=$(setting HPC_SECRETS "$here/secrets")
 case $secrets in /*) ;; *) secrets=$here/$secrets ;; esac
 volume=${project}_master
 
-command -v docker >/dev/null || fail "docker: not found: install it (Debian: apt-get install docker.io)"
+need docker 'Debian: apt-get install docker.io'
 
 # A command in the master's volume, without a network: `hpczmq keys` works on files alone.
 inside() {
     docker run --rm --network none --volume "$volume:/var/lib/hpczmq" --entrypoint "$1" "$image" \
         "${@:2}"
 }
-
-say() { echo "${dry:+would: }$*"; }
 
 # A file for its owner's folder alone. Containers read it under a user of their own, and the folder
 # keeps everybody else out.
@@ -77,11 +59,11 @@ keep() {
 known() { [ -s "$secrets/$1" ]; }
 
 if [ -n "$dry" ]; then
-    say "make the volume $volume and the folder $secrets, if they are not there"
-    say "hpczmq keys init, if there are no keys in it (image $image)"
-    say "hpczmq keys show cluster -> $secrets/fingerprint"
-    say "hpczmq keys token --role slave -> slave.token, --role memoria -> memoria.token"
-    say "admin.key -> $secrets/admin.key"
+    say "would: make the volume $volume and the folder $secrets, if they are not there"
+    say "would: hpczmq keys init, if there are no keys in it (image $image)"
+    say "would: hpczmq keys show cluster -> $secrets/fingerprint"
+    say "would: hpczmq keys token --role slave -> slave.token, --role memoria -> memoria.token"
+    say "would: admin.key -> $secrets/admin.key"
     exit 0
 fi
 

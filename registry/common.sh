@@ -94,7 +94,7 @@ settings() {
     check HPC_NET '^[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$' 'three numbers, like 192.168.56'
     check HPC_SLAVES '^[1-9][0-9]{0,2}$' '1..999'
     check MAESTRO_IP '^[A-Za-z0-9.-]+$' 'an address'
-    [ -n "${registry_given:-}" ] || [ "$HPC_REGISTRY" = "${1:-192.168.56.1:5000}" ] ||
+    [ -n "$registry_given" ] || [ "$HPC_REGISTRY" = "${1:-192.168.56.1:5000}" ] ||
         echo "$program: the registry is $HPC_REGISTRY, as $env_file says; HPC_REGISTRY names another" >&2
     export HPC_REGISTRY HPC_VERSION HPC_NET HPC_SLAVES HPC_SECRETS MAESTRO_IP COMPOSE_PROJECT_NAME
 }
