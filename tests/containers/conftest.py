@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +11,23 @@ import pytest
 
 from tests.containers import engine
 from tests.containers.cluster import PREFIX, Cluster, Site
-from tests.integration.conftest import pytest_runtest_makereport  # noqa: F401 (a hook: logs)
 
 #: A version that no release has.
 NEXT = "0.0.0-next"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what every container said, when a test that has a cluster fails."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for value in item.funcargs.values():
+            if isinstance(value, Cluster):
+                report.sections += value.logs()
+                break
+    return report
 
 
 @pytest.fixture(scope="session")
